@@ -1,0 +1,140 @@
+# Timeshare: see README.md. No configure step; libraries by pkg-config.
+#
+#   make            the programs, in build/
+#   make check      unit tests, corpus replay, system tests (what ./check runs)
+#   make check SAN=address,undefined    the same under sanitizers
+#   make fuzz FUZZ_SECONDS=600          libFuzzer, every target (needs clang)
+#   make interop PEERS=DIR              third-party clients and servers
+#   make bench                          numbers, beside their baselines
+#   make lint format install clean
+
+VERSION := 0.1.0
+PREFIX ?= /usr/local
+CC ?= cc
+PYTHON ?= /usr/bin/python3
+SAN ?=
+BUILD ?= $(if $(SAN),build/san,build)
+
+ROOMS := base net config keys roughtime
+PROGRAMS := roughtimed roughtime roughtime-keys
+MAIN_roughtimed := roughtime/roughtimed.c
+MAIN_roughtime := roughtime/roughtime.c
+MAIN_roughtime-keys := keys/roughtime-keys.c
+MAINS := $(foreach p,$(PROGRAMS),$(MAIN_$(p)))
+
+PKGS := libsodium yaml-0.1 jansson libseccomp
+OPTIONAL := libcurl libsystemd
+FOUND := $(foreach p,$(OPTIONAL),$(shell pkg-config --exists $(p) && echo $(p)))
+ABSENT := $(filter-out $(FOUND),$(OPTIONAL))
+HAVE := $(foreach p,$(FOUND),-DHAVE_$(shell echo $(p) | tr a-z- A-Z_))
+
+ifneq ($(MAKECMDGOALS),clean)
+ifneq ($(shell pkg-config --exists $(PKGS) && echo yes),yes)
+$(error missing libraries: $(foreach p,$(PKGS),$(shell pkg-config --exists $(p) || echo $(p))); ./check installs them)
+endif
+endif
+
+WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes \
+	-Wcast-qual -Wpointer-arith -Wwrite-strings -Wvla -Wformat=2 \
+	-Wsign-conversion
+OPT ?= -O2 -g
+HARDEN := $(if $(SAN),,-D_FORTIFY_SOURCE=3) -fstack-protector-strong -fPIE
+SANFLAGS := $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointer)
+CFLAGS_ALL := -std=c11 -D_GNU_SOURCE -DTIMESHARE_VERSION='"$(VERSION)"' -I. \
+	$(HAVE) $(shell pkg-config --cflags $(PKGS) $(FOUND)) $(WARN) $(OPT) \
+	$(HARDEN) $(SANFLAGS) $(if $(WERROR),-Werror) -pthread $(CFLAGS)
+LDFLAGS_ALL := -pie -Wl,-z,relro,-z,now -Wl,--as-needed $(SANFLAGS) -pthread $(LDFLAGS)
+LIBS := $(shell pkg-config --libs $(PKGS) $(FOUND)) -lcap -lev -lm
+
+LIB_SRCS := $(filter-out $(MAINS),$(foreach r,$(ROOMS),$(wildcard $(r)/*.c $(r)/*/*.c)))
+LIB := $(BUILD)/libtimeshare.a
+TESTS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/test_*.c))
+FUZZ := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
+BENCHES := $(patsubst bench/%.c,$(BUILD)/bench/%,$(wildcard bench/*.c))
+MANS := $(wildcard keys/*.[1-8] roughtime/*.[1-8] config/*.[1-8])
+READY := $(foreach p,$(PROGRAMS),$(if $(wildcard $(MAIN_$(p))),$(p)))
+
+all: optional $(LIB) $(READY:%=$(BUILD)/%)
+
+optional:
+	@$(foreach p,$(ABSENT),echo "note: $(p) not found; its features will say so";) true
+
+$(BUILD)/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<
+
+$(LIB): $(LIB_SRCS:%.c=$(BUILD)/%.o)
+	@rm -f $@
+	$(AR) rcs $@ $^
+
+define program
+$(BUILD)/$(1): $(BUILD)/$(MAIN_$(1):.c=.o) $(LIB)
+	$$(CC) $$(LDFLAGS_ALL) -o $$@ $$^ $$(LIBS)
+endef
+$(foreach p,$(PROGRAMS),$(eval $(call program,$(p))))
+
+$(BUILD)/tests/test_%: $(BUILD)/tests/test_%.o $(LIB)
+	$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS) -lcmocka
+
+# A fuzz target with a main() that replays files: needs no clang.
+$(BUILD)/tests/fuzz/replay_%: $(BUILD)/tests/fuzz/fuzz_%.o $(BUILD)/tests/fuzz/replay.o $(LIB)
+	$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS)
+
+# OpenSSL and libipsec-mb are baselines of the benchmarks, never of a program.
+$(BUILD)/bench/%: $(BUILD)/bench/%.o $(LIB)
+	$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS) $(BENCH_LIBS)
+BENCH_LIBS = -lcrypto $(shell [ -e /usr/include/intel-ipsec-mb.h ] && echo -lIPSec_MB)
+
+check: check-unit check-corpus check-system
+
+check-unit: $(TESTS)
+	@tests/run-unit $(BUILD)/tests
+
+check-corpus: $(FUZZ:fuzz_%=$(BUILD)/tests/fuzz/replay_%)
+	@tests/fuzz/replay-corpus $(BUILD)/tests/fuzz
+
+check-system: all
+	BUILD=$(abspath $(BUILD)) $(PYTHON) -m pytest -q tests/system
+
+FUZZ_SECONDS ?= 600
+FUZZ_ONLY ?= $(FUZZ)
+fuzz:
+	@$(MAKE) --no-print-directory CC=clang BUILD=build/fuzz \
+	    CFLAGS='-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all -U_FORTIFY_SOURCE' \
+	    LDFLAGS='-fsanitize=address,undefined' OPT='-O1 -g' HARDEN= \
+	    $(FUZZ_ONLY:%=build/fuzz/tests/fuzz/%)
+	@tests/fuzz/run-fuzz build/fuzz/tests/fuzz $(FUZZ_SECONDS) $(FUZZ_ONLY)
+
+build/fuzz/tests/fuzz/fuzz_%: build/fuzz/tests/fuzz/fuzz_%.o build/fuzz/libtimeshare.a
+	$(CC) $(LDFLAGS_ALL) -fsanitize=fuzzer,address,undefined -o $@ $^ $(LIBS)
+
+PEERS ?=
+interop: all
+	PEERS='$(PEERS)' BUILD=$(abspath $(BUILD)) $(PYTHON) tests/interop/interop.py
+
+bench: all $(BENCHES)
+	BUILD=$(abspath $(BUILD)) PEERS='$(PEERS)' $(PYTHON) bench/bench.py
+
+lint:
+	mandoc -Tlint -Wwarning $(MANS)
+	clang-format --dry-run --Werror $$(git ls-files '*.[ch]')
+	tests/lint-layers
+
+format:
+	clang-format -i $$(git ls-files '*.[ch]')
+
+install: all
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/sbin \
+	    $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/man/man5 \
+	    $(DESTDIR)$(PREFIX)/share/man/man8 $(DESTDIR)$(PREFIX)/share/timeshare
+	install -m 755 $(BUILD)/roughtimed $(DESTDIR)$(PREFIX)/sbin/
+	install -m 755 $(BUILD)/roughtime $(BUILD)/roughtime-keys $(DESTDIR)$(PREFIX)/bin/
+	install -m 644 config/*.yaml $(DESTDIR)$(PREFIX)/share/timeshare/
+	for m in $(MANS); do install -m 644 $$m $(DESTDIR)$(PREFIX)/share/man/man$${m##*.}/; done
+
+clean:
+	rm -rf build
+
+.PHONY: all optional check check-unit check-corpus check-system fuzz interop bench lint format install clean
+.SECONDARY:
+-include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

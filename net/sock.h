@@ -1,0 +1,55 @@
+/*
+ * Every socket() and setsockopt() of the project (socket(7), ip(7), ipv6(7),
+ * udp(7), tcp(7)). Options are set before bind, in one place, so that what a
+ * socket carries at bind time can be read off one struct.
+ */
+#ifndef NET_SOCK_H
+#define NET_SOCK_H
+
+#include <stdbool.h>
+
+#include "net/addr.h"
+
+enum sock_proto { SOCK_UDP = 0, SOCK_TCP };
+
+struct sock_opts {
+	bool reuseaddr; /* SO_REUSEADDR */
+	bool reuseport; /* SO_REUSEPORT: one group a (address, port, uid) */
+	bool v6only; /* IPV6_V6ONLY, set explicitly to this value */
+	bool pktinfo; /* IP_PKTINFO / IPV6_RECVPKTINFO (UDP) */
+	bool timestamps; /* SO_TIMESTAMPNS (UDP) */
+	bool drops; /* SO_RXQ_OVFL: receive-queue drops as a cmsg (UDP) */
+	int rcvbuf; /* bytes, 0 = kernel default; FORCE tried first */
+	int sndbuf;
+	int backlog; /* TCP listen(2); 0 = SOMAXCONN */
+	const char *device; /* SO_BINDTODEVICE, NULL = any */
+};
+
+enum sock_step {
+	SOCK_STEP_NONE = 0,
+	SOCK_STEP_SOCKET,
+	SOCK_STEP_OPTION,
+	SOCK_STEP_BIND,
+	SOCK_STEP_LISTEN,
+};
+const char *sock_step_str(enum sock_step step);
+
+/*
+ * Opens a non-blocking, close-on-exec socket with `o`, binds it to `a`, and
+ * listens when it is TCP. Returns the fd, or -1 with errno and the step that
+ * failed.
+ */
+int sock_open(enum sock_proto proto, const struct addr *a,
+    const struct sock_opts *o, enum sock_step *failed);
+
+/* Client side: a non-blocking socket connected (UDP) or connecting (TCP). */
+int sock_connect(
+    enum sock_proto proto, const struct addr *peer, const struct sock_opts *o);
+
+/* Accepts one connection, non-blocking, close-on-exec, TCP_NODELAY. */
+int sock_accept(int listener, struct addr *peer);
+
+/* The address a socket is bound to (getsockname(2)). */
+int sock_local(int fd, struct addr *a);
+
+#endif

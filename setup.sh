@@ -1,0 +1,38 @@
+# Sourced by run and check: installs the Debian packages that are missing.
+# Packages that a build needs, and those that only the tests need.
+packages_build='gcc make pkg-config libc6-dev linux-libc-dev libsodium-dev
+	libyaml-dev libev-dev libjansson-dev libcap-dev libseccomp-dev
+	libcurl4-openssl-dev libsystemd-dev'
+packages_test='libcmocka-dev python3 python3-pytest python3-nacl iproute2
+	procps mandoc'
+
+missing() {
+	for package in "$@"; do
+		dpkg-query -W -f '${Status}' "$package" 2>/dev/null |
+			grep -q '^install ok installed$' || echo "$package"
+	done
+}
+
+# setup ROLE…: ROLE is build or test.
+setup() {
+	want=
+	for role in "$@"; do
+		eval "want=\"\$want \$packages_$role\""
+	done
+	# shellcheck disable=SC2086  # lists of words
+	absent=$(missing $want)
+	[ -n "$absent" ] || return 0
+	sudo=
+	if [ "$(id -u)" -ne 0 ]; then
+		sudo=sudo
+		command -v sudo >/dev/null || {
+			echo "missing packages, and neither root nor sudo to install them:" $absent >&2
+			return 1
+		}
+	fi
+	echo "installing:" $absent
+	export DEBIAN_FRONTEND=noninteractive
+	$sudo apt-get -qq update
+	# shellcheck disable=SC2086
+	$sudo apt-get -qq -y --no-install-recommends install $absent >/dev/null
+}

@@ -17,7 +17,7 @@ struct timesource_config {
 	enum timesource_policy when_unsynchronised;
 	uint64_t min_radius_us; /* >= 3 s without leap information */
 	uint64_t unsynchronised_radius_us; /* what is honest without a source */
-	uint64_t max_radius_us; /* over it counts as unsynchronised */
+	uint64_t max_radius_us; /* over it (leap apart) is unsynchronised */
 	uint64_t step_us; /* a jump of this much is a step */
 };
 
@@ -67,8 +67,22 @@ timesource_configure(struct timesource *t, const struct timesource_config *c);
  */
 struct timesource_verdict timesource_poll(struct timesource *t);
 
-/* Packet path, any thread, no lock: now, with the published radius. False:
- * by policy nothing is served (the caller counts it). */
+/* The two halves of a poll: ask the kernel; judge, publish and tell. */
+void timesource_take(struct timesource_sample *s);
+struct timesource_verdict
+timesource_accept(struct timesource *t, const struct timesource_sample *s);
+
+/*
+ * Packet path, any thread, no lock: now, with the published radius. False:
+ * by policy nothing is served (the caller counts it). A verdict that is older
+ * than a minute (the main thread hangs, the machine slept: CLOCK_BOOTTIME
+ * goes on) is treated as an unsynchronised clock. Not noticed by anybody: a
+ * virtual machine that was paused with all of its clocks, until a time daemon
+ * steps them; nor does a step show before the next poll.
+ */
 bool timesource_now(const struct timesource *t, struct response_time *now);
+
+/* The radius half of it, at a moment of CLOCK_BOOTTIME; 0: do not serve. */
+uint64_t timesource_radius_at(const struct timesource *t, uint64_t boottime_us);
 
 #endif

@@ -38,7 +38,7 @@ support_file(const char *path)
 {
 	FILE *f = fopen(path, "rb");
 	uint8_t *data;
-	long len;
+	long len = -1;
 
 	if (f == NULL || fseek(f, 0, SEEK_END) != 0 || (len = ftell(f)) < 0)
 		fail_msg("cannot read %s", path);

@@ -22,7 +22,7 @@ enum schema_type {
 	SCHEMA_STRING, /* char *, malloc */
 	SCHEMA_ENUM, /* int: index into `words` (NULL-terminated) */
 	SCHEMA_AUTO_INT, /* int64_t, the word `auto` gives 0 */
-	SCHEMA_ADDRESS, /* struct addr without a port (port 0) */
+	SCHEMA_ADDRESS, /* struct addr (net/addr.h) without a port (port 0) */
 	SCHEMA_SECTION, /* nested mapping: `rows`, offset of the nested struct */
 	SCHEMA_LIST, /* struct schema_list of `item_size` structs by `rows`,
 	                    or of scalars when rows is NULL and item_type is set */
@@ -38,10 +38,12 @@ struct schema_row {
 	const char *key;
 	enum schema_type type;
 	size_t offset; /* in the struct */
-	bool required;
-	double min, max; /* numbers; LIST: items */
-	const char
-	    *fallback; /* default, as it would stand in the file; NULL: zero */
+	bool required; /* wherever the enclosing mapping stands in the file */
+	double min, max; /* numbers, durations in `unit`; LIST: items, FLAGS:
+	                    min words. min >= max: numbers have no bounds, and
+	                    a list ends at 4096 items when max is 0 */
+	const char *fallback; /* default, as it would stand in the file, a
+	                         scalar without quotes; NULL: zero */
 	const char *const *words; /* ENUM, FLAGS */
 	const char *unit; /* for the manual and messages; DURATION needs it */
 	const struct schema_row *rows; /* SECTION, LIST of mappings */
@@ -60,8 +62,8 @@ size_t schema_load(const struct schema_row *rows, const struct yaml_node *node,
 /* Frees strings and lists inside `out` and zeroes it. */
 void schema_free(const struct schema_row *rows, void *out);
 
-/* The YAML node that gave key `path` ("listen", "clock.min_radius_s"), for
- * later checks that want a place; NULL when it was left out. */
+/* The YAML node that gave key `path` ("listen", "clock.min_radius_s",
+ * "listen[0].port"), for later checks that want a place; NULL when left out. */
 const struct yaml_node *
 schema_find(const struct yaml_node *root, const char *path);
 

@@ -23,20 +23,26 @@ struct yaml_node {
 	struct yaml_node *next; /* the following item or key */
 };
 
-/* Errors are gathered, not stopped at: `file:line:col: key: text`. */
+/*
+ * Errors are gathered, not stopped at: `file:line:col: key: text`, or without
+ * a place when `at` is NULL. Start with { .file = name }.
+ */
 struct yaml_errors {
 	const char *file;
-	size_t count;
-	size_t cap; /* of lines kept */
+	size_t count; /* lines, at most 1000: the last one then says so */
+	size_t cap; /* room in `lines` */
 	char **lines;
 };
 void yaml_error(struct yaml_errors *e, const struct yaml_node *at,
     const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 void yaml_errors_free(struct yaml_errors *e);
 
-/* Parses bytes; NULL with the reason in `e`. yaml_free frees the tree. */
+/*
+ * Parses bytes; NULL with the reasons in `e`. A file of comments only gives an
+ * empty mapping. yaml_tree_free frees the tree (libyaml exports a yaml_free).
+ */
 struct yaml_node *
 yaml_parse(const uint8_t *data, size_t len, struct yaml_errors *e);
-void yaml_free(struct yaml_node *root);
+void yaml_tree_free(struct yaml_node *root);
 
 #endif

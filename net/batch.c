@@ -1,0 +1,347 @@
+#include "net/batch.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/uio.h>
+
+#define SLOTS_MAX 1024 /* UIO_MAXIOV: the kernel takes no more in a call */
+#define CAP_MAX 65536 /* no UDP datagram is longer */
+#define LINE 64 /* bytes of a cache line */
+#define HUGE_PAGE (2u << 20)
+
+/* PKTINFO 40 bytes, SO_RXQ_OVFL 24, SO_TIMESTAMPNS 32, and some room. */
+#define CONTROL_LEN 128
+
+struct control {
+	_Alignas(struct cmsghdr) uint8_t bytes[CONTROL_LEN];
+};
+
+struct batch {
+	unsigned int slots;
+	unsigned int received; /* slots whose headers the kernel changed */
+	size_t in_stride, out_stride, out_cap;
+	uint32_t overflow;
+
+	/* All of the following point into one arena. */
+	size_t arena_len;
+	uint8_t *in, *out;
+	struct mmsghdr *rx, *tx; /* tx is dense: replies only */
+	struct iovec *rx_iov, *tx_iov; /* one a slot */
+	struct addr *peers;
+	struct control *control;
+};
+
+/*
+ * An odd number of cache lines: at a power of two the same byte of all
+ * datagrams would fall into one set of the first-level cache.
+ */
+static size_t
+stride(size_t cap)
+{
+	return ((cap + LINE - 1) / LINE | 1) * LINE;
+}
+
+/* Takes `n` things of `size` bytes off the arena, on a cache line. */
+static void *
+carve(uint8_t *arena, size_t *at, size_t n, size_t size)
+{
+	void *p = arena != NULL ? arena + *at : NULL;
+
+	*at += (n * size + LINE - 1) / LINE * LINE;
+	return p;
+}
+
+/* Run twice: over NULL to learn the length, then over the arena. */
+static size_t
+lay_out(struct batch *b, uint8_t *arena)
+{
+	size_t at = 0, n = b->slots;
+
+	b->rx = carve(arena, &at, n, sizeof *b->rx);
+	b->tx = carve(arena, &at, n, sizeof *b->tx);
+	b->rx_iov = carve(arena, &at, n, sizeof *b->rx_iov);
+	b->tx_iov = carve(arena, &at, n, sizeof *b->tx_iov);
+	b->peers = carve(arena, &at, n, sizeof *b->peers);
+	b->control = carve(arena, &at, n, sizeof *b->control);
+	b->in = carve(arena, &at, n, b->in_stride);
+	b->out = carve(arena, &at, n, b->out_stride);
+	return at;
+}
+
+/* What a receive changes in a slot, set back to what it must be before. */
+static void
+reset_slot(struct batch *b, unsigned int i)
+{
+	struct msghdr *h = &b->rx[i].msg_hdr;
+
+	h->msg_namelen = sizeof b->peers[i];
+	h->msg_controllen = sizeof b->control[i];
+	h->msg_flags = 0;
+	b->tx_iov[i].iov_len = 0;
+}
+
+static void
+preset_slot(struct batch *b, unsigned int i, size_t in_cap)
+{
+	struct msghdr *h = &b->rx[i].msg_hdr;
+
+	h->msg_name = &b->peers[i];
+	h->msg_iov = &b->rx_iov[i];
+	h->msg_iovlen = 1;
+	h->msg_control = &b->control[i];
+	b->rx_iov[i].iov_base = b->in + i * b->in_stride;
+	b->rx_iov[i].iov_len = in_cap;
+	b->tx_iov[i].iov_base = b->out + i * b->out_stride;
+	b->tx[i].msg_hdr.msg_iovlen = 1;
+	reset_slot(b, i);
+}
+
+struct batch *
+batch_new(unsigned int slots, size_t in_cap, size_t out_cap)
+{
+	struct batch *b;
+	void *arena;
+
+	if (slots < 1 || slots > SLOTS_MAX || in_cap < 1 || in_cap > CAP_MAX ||
+	    out_cap < 1 || out_cap > CAP_MAX) {
+		errno = EINVAL;
+		return NULL;
+	}
+	b = calloc(1, sizeof *b);
+	if (b == NULL)
+		return NULL;
+	b->slots = slots;
+	b->in_stride = stride(in_cap);
+	b->out_stride = stride(out_cap);
+	b->out_cap = out_cap;
+	b->arena_len = lay_out(b, NULL);
+	/* Populated now: no page fault later, on the packet path. */
+	arena = mmap(NULL, b->arena_len, PROT_READ | PROT_WRITE,
+	    MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+	if (arena == MAP_FAILED) {
+		free(b);
+		return NULL;
+	}
+	if (b->arena_len >= HUGE_PAGE)
+		(void)madvise(arena, b->arena_len, MADV_HUGEPAGE);
+	lay_out(b, arena);
+	for (unsigned int i = 0; i < slots; i++)
+		preset_slot(b, i, in_cap);
+	return b;
+}
+
+void
+batch_free(struct batch *b)
+{
+	if (b == NULL)
+		return;
+	munmap(b->rx, b->arena_len); /* rx lies first in the arena */
+	free(b);
+}
+
+/*
+ * Nothing there, or an ICMP message about an earlier reply (udp(7)): the
+ * socket is well, and the next call reads on.
+ */
+static bool
+is_passing(int error)
+{
+	switch (error) {
+	case EAGAIN:
+	case EINTR:
+	case ECONNREFUSED:
+	case EHOSTUNREACH:
+	case EHOSTDOWN:
+	case ENETUNREACH:
+	case ENETDOWN:
+	case ENONET:
+	case EPROTO:
+	case ENOPROTOOPT:
+	case EOPNOTSUPP:
+	case EACCES:
+	case EMSGSIZE:
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* The kernel leaves the message out while nothing was ever dropped. */
+static uint32_t
+read_overflow(struct msghdr *h)
+{
+	uint32_t drops = 0;
+
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(h); c != NULL;
+	     c = CMSG_NXTHDR(h, c))
+		if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SO_RXQ_OVFL)
+			memcpy(&drops, CMSG_DATA(c), sizeof drops);
+	return drops;
+}
+
+int
+batch_receive(struct batch *b, int fd)
+{
+	int n;
+
+	for (unsigned int i = 0; i < b->received; i++)
+		reset_slot(b, i);
+	b->received = 0;
+	n = recvmmsg(fd, b->rx, b->slots, MSG_DONTWAIT, NULL);
+	if (n < 0)
+		return is_passing(errno) ? 0 : -1;
+	b->received = (unsigned int)n;
+	if (n > 0)
+		b->overflow = read_overflow(&b->rx[n - 1].msg_hdr);
+	return n;
+}
+
+const uint8_t *
+batch_in(const struct batch *b, unsigned int i, size_t *len)
+{
+	*len = b->rx[i].msg_len;
+	return b->in + i * b->in_stride;
+}
+
+bool
+batch_truncated(const struct batch *b, unsigned int i)
+{
+	return (b->rx[i].msg_hdr.msg_flags & MSG_TRUNC) != 0;
+}
+
+const struct addr *
+batch_peer(const struct batch *b, unsigned int i)
+{
+	return &b->peers[i];
+}
+
+uint32_t
+batch_overflow(const struct batch *b)
+{
+	return b->overflow;
+}
+
+uint8_t *
+batch_out(struct batch *b, unsigned int i)
+{
+	return b->out + i * b->out_stride;
+}
+
+void
+batch_reply(struct batch *b, unsigned int i, size_t len)
+{
+	assert(i < b->received && len <= b->out_cap);
+	b->tx_iov[i].iov_len = len;
+}
+
+/*
+ * ip(7): the header's destination differs from ipi_spec_dst only when it was
+ * a broadcast or multicast address. Such a request gets no reply: it could
+ * only come from an address that was not asked, and one spoofed datagram
+ * would make every server of a network answer.
+ */
+static bool
+make_source4(struct cmsghdr *c)
+{
+	struct in_pktinfo info;
+
+	memcpy(&info, CMSG_DATA(c), sizeof info);
+	if (info.ipi_addr.s_addr != info.ipi_spec_dst.s_addr)
+		return false;
+	info.ipi_ifindex = 0; /* routing decides: paths may be asymmetric */
+	memcpy(CMSG_DATA(c), &info, sizeof info);
+	return true;
+}
+
+/* A link-local source means nothing without its interface (RFC 4007). */
+static bool
+make_source6(struct cmsghdr *c)
+{
+	struct in6_pktinfo info;
+
+	memcpy(&info, CMSG_DATA(c), sizeof info);
+	if (IN6_IS_ADDR_MULTICAST(&info.ipi6_addr))
+		return false;
+	if (!IN6_IS_ADDR_LINKLOCAL(&info.ipi6_addr))
+		info.ipi6_ifindex = 0;
+	memcpy(CMSG_DATA(c), &info, sizeof info);
+	return true;
+}
+
+/*
+ * The reply's control message is the request's own PKTINFO, edited in place:
+ * it leaves from the address that was asked. None came in: none goes out, the
+ * socket is bound to that address. False: the request deserves no reply.
+ */
+static bool
+make_source(struct msghdr *reply, struct msghdr *request)
+{
+	struct cmsghdr *c;
+
+	reply->msg_control = NULL;
+	reply->msg_controllen = 0;
+	for (c = CMSG_FIRSTHDR(request); c != NULL;
+	     c = CMSG_NXTHDR(request, c)) {
+		bool four =
+		    c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_PKTINFO;
+		bool six = c->cmsg_level == IPPROTO_IPV6 &&
+		    c->cmsg_type == IPV6_PKTINFO;
+
+		if (!four && !six)
+			continue;
+		reply->msg_control = c;
+		reply->msg_controllen = c->cmsg_len;
+		return four ? make_source4(c) : make_source6(c);
+	}
+	return true;
+}
+
+/* Fills the dense array of replies; returns how many. */
+static unsigned int
+collect(struct batch *b, unsigned int *refused)
+{
+	unsigned int n = 0;
+
+	for (unsigned int i = 0; i < b->received; i++) {
+		struct msghdr *h = &b->tx[n].msg_hdr;
+
+		if (b->tx_iov[i].iov_len == 0)
+			continue;
+		/* Port 0 is nobody's: sending there is EINVAL at best. */
+		if (addr_port(&b->peers[i]) == 0 ||
+		    !make_source(h, &b->rx[i].msg_hdr)) {
+			++*refused;
+			continue;
+		}
+		h->msg_name = &b->peers[i];
+		h->msg_namelen = b->rx[i].msg_hdr.msg_namelen;
+		h->msg_iov = &b->tx_iov[i];
+		n++;
+	}
+	return n;
+}
+
+unsigned int
+batch_send(struct batch *b, int fd, unsigned int *refused)
+{
+	unsigned int n, at = 0, sent = 0;
+
+	*refused = 0;
+	n = collect(b, refused);
+	while (at < n) {
+		int r = sendmmsg(fd, b->tx + at, n - at, MSG_DONTWAIT);
+
+		if (r > 0) {
+			at += (unsigned int)r;
+			sent += (unsigned int)r;
+		} else {
+			/* The first of the rest failed, whatever it was. */
+			at++;
+			++*refused;
+		}
+	}
+	return sent;
+}

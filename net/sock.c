@@ -1,0 +1,165 @@
+#include "net/sock.h"
+
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <string.h>
+#include <unistd.h>
+
+const char *
+sock_step_str(enum sock_step step)
+{
+	switch (step) {
+	case SOCK_STEP_NONE:
+		return "nothing";
+	case SOCK_STEP_SOCKET:
+		return "socket";
+	case SOCK_STEP_OPTION:
+		return "setsockopt";
+	case SOCK_STEP_BIND:
+		return "bind";
+	case SOCK_STEP_LISTEN:
+		return "listen";
+	}
+	return "?";
+}
+
+/* errno survives: it is what the caller asks about. */
+static int
+close_failed(int fd)
+{
+	int saved = errno;
+
+	if (fd >= 0)
+		close(fd);
+	errno = saved;
+	return -1;
+}
+
+static int
+set_int(int fd, int level, int name, int value)
+{
+	return setsockopt(fd, level, name, &value, sizeof value);
+}
+
+/*
+ * The forced form ignores net.core.[rw]mem_max and needs CAP_NET_ADMIN; the
+ * plain one is cut to that limit without an error.
+ */
+static int
+set_buffer(int fd, int forced, int plain, int bytes)
+{
+	if (bytes <= 0 || set_int(fd, SOL_SOCKET, forced, bytes) == 0)
+		return 0;
+	return set_int(fd, SOL_SOCKET, plain, bytes);
+}
+
+static int
+set_udp(int fd, int family, const struct sock_opts *o)
+{
+	if (o->pktinfo && family == AF_INET &&
+	    set_int(fd, IPPROTO_IP, IP_PKTINFO, 1) < 0)
+		return -1;
+	/* On a dual-stack socket this one covers v4-mapped peers too. */
+	if (o->pktinfo && family == AF_INET6 &&
+	    set_int(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, 1) < 0)
+		return -1;
+	if (o->timestamps && set_int(fd, SOL_SOCKET, SO_TIMESTAMPNS, 1) < 0)
+		return -1;
+	if (o->drops && set_int(fd, SOL_SOCKET, SO_RXQ_OVFL, 1) < 0)
+		return -1;
+	return 0;
+}
+
+static int
+set_options(
+    int fd, enum sock_proto proto, int family, const struct sock_opts *o)
+{
+	if (o->reuseaddr && set_int(fd, SOL_SOCKET, SO_REUSEADDR, 1) < 0)
+		return -1;
+	if (o->reuseport && set_int(fd, SOL_SOCKET, SO_REUSEPORT, 1) < 0)
+		return -1;
+	/* Explicit: the default hangs on net.ipv6.bindv6only. */
+	if (family == AF_INET6 &&
+	    set_int(fd, IPPROTO_IPV6, IPV6_V6ONLY, o->v6only) < 0)
+		return -1;
+	if (o->device != NULL &&
+	    setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, o->device,
+		(socklen_t)strlen(o->device)) < 0)
+		return -1;
+	if (set_buffer(fd, SO_RCVBUFFORCE, SO_RCVBUF, o->rcvbuf) < 0 ||
+	    set_buffer(fd, SO_SNDBUFFORCE, SO_SNDBUF, o->sndbuf) < 0)
+		return -1;
+	return proto == SOCK_UDP ? set_udp(fd, family, o) : 0;
+}
+
+static int
+new_socket(enum sock_proto proto, int family)
+{
+	int type = proto == SOCK_UDP ? SOCK_DGRAM : SOCK_STREAM;
+
+	return socket(family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+}
+
+int
+sock_open(enum sock_proto proto, const struct addr *a,
+    const struct sock_opts *o, enum sock_step *failed)
+{
+	int fd;
+
+	*failed = SOCK_STEP_SOCKET;
+	fd = new_socket(proto, a->sa.sa_family);
+	if (fd < 0)
+		return -1;
+	*failed = SOCK_STEP_OPTION;
+	if (set_options(fd, proto, a->sa.sa_family, o) < 0)
+		return close_failed(fd);
+	*failed = SOCK_STEP_BIND;
+	if (bind(fd, &a->sa, addr_len(a)) < 0)
+		return close_failed(fd);
+	*failed = SOCK_STEP_LISTEN;
+	if (proto == SOCK_TCP &&
+	    listen(fd, o->backlog > 0 ? o->backlog : SOMAXCONN) < 0)
+		return close_failed(fd);
+	*failed = SOCK_STEP_NONE;
+	return fd;
+}
+
+int
+sock_connect(
+    enum sock_proto proto, const struct addr *peer, const struct sock_opts *o)
+{
+	int fd = new_socket(proto, peer->sa.sa_family);
+
+	if (fd < 0)
+		return -1;
+	if (set_options(fd, proto, peer->sa.sa_family, o) < 0)
+		return close_failed(fd);
+	if (proto == SOCK_TCP && set_int(fd, IPPROTO_TCP, TCP_NODELAY, 1) < 0)
+		return close_failed(fd);
+	if (connect(fd, &peer->sa, addr_len(peer)) < 0 && errno != EINPROGRESS)
+		return close_failed(fd);
+	return fd;
+}
+
+int
+sock_accept(int listener, struct addr *peer)
+{
+	socklen_t len = sizeof *peer;
+	int fd;
+
+	memset(peer, 0, sizeof *peer);
+	fd = accept4(listener, &peer->sa, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	/* Replies are whole messages: waiting for more only adds delay. */
+	if (fd >= 0 && set_int(fd, IPPROTO_TCP, TCP_NODELAY, 1) < 0)
+		return close_failed(fd);
+	return fd;
+}
+
+int
+sock_local(int fd, struct addr *a)
+{
+	socklen_t len = sizeof *a;
+
+	memset(a, 0, sizeof *a);
+	return getsockname(fd, &a->sa, &len);
+}

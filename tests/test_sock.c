@@ -1,0 +1,323 @@
+/* net/sock.h: what a socket carries, before and after bind. */
+#include "net/sock.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <net/if.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <seccomp.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+static struct addr
+addr(const char *text)
+{
+	struct addr a;
+	const char *why;
+
+	assert_int_equal(addr_parse(&a, text, 0, &why), 0);
+	return a;
+}
+
+static int
+option(int fd, int level, int name)
+{
+	int value = -1;
+	socklen_t len = sizeof value;
+
+	assert_int_equal(getsockopt(fd, level, name, &value, &len), 0);
+	return value;
+}
+
+static int
+open_at(enum sock_proto proto, const struct addr *a, const struct sock_opts *o)
+{
+	enum sock_step step = SOCK_STEP_BIND;
+	int fd = sock_open(proto, a, o, &step);
+
+	assert_true(fd >= 0);
+	assert_int_equal(step, SOCK_STEP_NONE);
+	return fd;
+}
+
+static void
+udp_carries_its_options(void **state)
+{
+	const struct sock_opts o = { .reuseaddr = true,
+		.reuseport = true,
+		.pktinfo = true,
+		.timestamps = true,
+		.drops = true,
+		.rcvbuf = 1 << 20,
+		.sndbuf = 1 << 18,
+		.device = "lo" };
+	struct addr a = addr("127.0.0.1:0");
+	int fd = open_at(SOCK_UDP, &a, &o);
+	char device[IF_NAMESIZE] = "";
+	socklen_t len = sizeof device;
+
+	(void)state;
+	assert_int_equal(option(fd, SOL_SOCKET, SO_TYPE), SOCK_DGRAM);
+	assert_int_equal(option(fd, SOL_SOCKET, SO_REUSEADDR), 1);
+	assert_int_equal(option(fd, SOL_SOCKET, SO_REUSEPORT), 1);
+	assert_int_equal(option(fd, IPPROTO_IP, IP_PKTINFO), 1);
+	assert_int_equal(option(fd, SOL_SOCKET, SO_TIMESTAMPNS), 1);
+	assert_int_equal(option(fd, SOL_SOCKET, SO_RXQ_OVFL), 1);
+	assert_int_equal(
+	    getsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, device, &len), 0);
+	assert_string_equal(device, "lo");
+	assert_true(fcntl(fd, F_GETFL) & O_NONBLOCK);
+	assert_true(fcntl(fd, F_GETFD) & FD_CLOEXEC);
+	close(fd);
+}
+
+static void
+nothing_is_set_unasked(void **state)
+{
+	const struct sock_opts o = { 0 };
+	struct addr a = addr("127.0.0.1:0");
+	int fd = open_at(SOCK_UDP, &a, &o);
+
+	(void)state;
+	assert_int_equal(option(fd, SOL_SOCKET, SO_REUSEADDR), 0);
+	assert_int_equal(option(fd, SOL_SOCKET, SO_REUSEPORT), 0);
+	assert_int_equal(option(fd, IPPROTO_IP, IP_PKTINFO), 0);
+	assert_int_equal(option(fd, SOL_SOCKET, SO_TIMESTAMPNS), 0);
+	assert_int_equal(option(fd, SOL_SOCKET, SO_RXQ_OVFL), 0);
+	close(fd);
+}
+
+static int
+buffer_limit(const char *path)
+{
+	FILE *f = fopen(path, "r");
+	int v = 0;
+
+	assert_non_null(f);
+	assert_int_equal(fscanf(f, "%d", &v), 1);
+	fclose(f);
+	return v;
+}
+
+/* The kernel doubles what was asked; without rights it cuts it first. */
+static void
+buffers_are_forced_or_cut(void **state)
+{
+	int limit = buffer_limit("/proc/sys/net/core/rmem_max");
+	const struct sock_opts o = { .rcvbuf = limit + 65536 };
+	struct addr a = addr("127.0.0.1:0");
+	int fd = open_at(SOCK_UDP, &a, &o);
+	int got = option(fd, SOL_SOCKET, SO_RCVBUF);
+	int probe = limit + 65536;
+	bool may = setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &probe,
+		       sizeof probe) == 0;
+
+	(void)state;
+	assert_int_equal(got, 2 * (may ? limit + 65536 : limit));
+	close(fd);
+}
+
+static void
+v6only_is_explicit(void **state)
+{
+	struct addr a = addr("[::]:0");
+
+	(void)state;
+	for (int only = 0; only < 2; only++) {
+		const struct sock_opts o = { .v6only = only, .pktinfo = true };
+		int fd = open_at(SOCK_UDP, &a, &o);
+
+		assert_int_equal(option(fd, IPPROTO_IPV6, IPV6_V6ONLY), only);
+		assert_int_equal(option(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO), 1);
+		close(fd);
+	}
+}
+
+static void
+expect_step(enum sock_proto proto, const char *text, const struct sock_opts *o,
+    enum sock_step want, int want_errno)
+{
+	enum sock_step step = SOCK_STEP_NONE;
+	struct addr a = addr(text);
+
+	errno = 0;
+	assert_int_equal(sock_open(proto, &a, o, &step), -1);
+	assert_int_equal(errno, want_errno);
+	assert_int_equal(step, want);
+}
+
+static void
+failures_name_the_step(void **state)
+{
+	const struct sock_opts none = { 0 };
+	const struct sock_opts nodev = { .device = "nosuchdev0" };
+	struct addr a = addr("127.0.0.1:0"), bound;
+	struct addr unspec = { 0 };
+	enum sock_step step;
+	int fd = open_at(SOCK_UDP, &a, &none);
+	char text[ADDR_STR_LEN];
+
+	(void)state;
+	assert_int_equal(sock_local(fd, &bound), 0);
+	assert_true(addr_port(&bound) != 0);
+	expect_step(SOCK_UDP, addr_format(text, &bound), &none, SOCK_STEP_BIND,
+	    EADDRINUSE);
+	close(fd);
+	expect_step(
+	    SOCK_UDP, "198.51.100.77:0", &none, SOCK_STEP_BIND, EADDRNOTAVAIL);
+	expect_step(SOCK_TCP, "127.0.0.1:0", &nodev, SOCK_STEP_OPTION, ENODEV);
+	assert_int_equal(sock_open(SOCK_UDP, &unspec, &none, &step), -1);
+	assert_int_equal(step, SOCK_STEP_SOCKET);
+}
+
+/* In a child, because a seccomp filter that fails listen(2) stays for good. */
+static void
+listen_is_a_step(void **state)
+{
+	const struct sock_opts o = { 0 };
+	struct addr a = addr("127.0.0.1:0");
+	enum sock_step step = SOCK_STEP_NONE;
+	pid_t pid = fork();
+	int status = -1;
+
+	(void)state;
+	if (pid == 0) {
+		scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_ALLOW);
+
+		if (seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EADDRINUSE),
+			SCMP_SYS(listen), 0) < 0 ||
+		    seccomp_load(ctx) < 0)
+			_exit(2);
+		_exit(sock_open(SOCK_TCP, &a, &o, &step) == -1 &&
+			    errno == EADDRINUSE && step == SOCK_STEP_LISTEN
+			? 0
+			: 1);
+	}
+	assert_true(pid > 0);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), 0);
+}
+
+static void
+steps_have_names(void **state)
+{
+	(void)state;
+	assert_string_equal(sock_step_str(SOCK_STEP_SOCKET), "socket");
+	assert_string_equal(sock_step_str(SOCK_STEP_OPTION), "setsockopt");
+	assert_string_equal(sock_step_str(SOCK_STEP_BIND), "bind");
+	assert_string_equal(sock_step_str(SOCK_STEP_LISTEN), "listen");
+	assert_string_equal(sock_step_str(SOCK_STEP_NONE), "nothing");
+}
+
+static void
+wait_for(int fd, short events)
+{
+	struct pollfd p = { .fd = fd, .events = events };
+
+	assert_int_equal(poll(&p, 1, 5000), 1);
+	assert_true(p.revents & events);
+}
+
+static void
+tcp_listens_connects_accepts(void **state)
+{
+	static const char *const places[] = { "127.0.0.1:0", "[::1]:0" };
+	const struct sock_opts o = { 0 };
+
+	(void)state;
+	for (size_t i = 0; i < 2; i++) {
+		struct addr a = addr(places[i]), local, peer, client_local;
+		int listener = open_at(SOCK_TCP, &a, &o), client, server;
+		char byte = 0;
+
+		assert_int_equal(
+		    option(listener, SOL_SOCKET, SO_ACCEPTCONN), 1);
+		assert_int_equal(sock_accept(listener, &peer), -1);
+		assert_int_equal(errno, EAGAIN);
+		assert_int_equal(sock_local(listener, &local), 0);
+		client = sock_connect(SOCK_TCP, &local, &o);
+		assert_true(client >= 0);
+		wait_for(client, POLLOUT);
+		assert_int_equal(option(client, SOL_SOCKET, SO_ERROR), 0);
+		wait_for(listener, POLLIN);
+		server = sock_accept(listener, &peer);
+		assert_true(server >= 0);
+		assert_int_equal(sock_local(client, &client_local), 0);
+		assert_true(addr_equal(&peer, &client_local));
+		assert_true(fcntl(server, F_GETFL) & O_NONBLOCK);
+		assert_true(fcntl(server, F_GETFD) & FD_CLOEXEC);
+		assert_int_equal(option(server, IPPROTO_TCP, TCP_NODELAY), 1);
+		assert_int_equal(option(client, IPPROTO_TCP, TCP_NODELAY), 1);
+		assert_int_equal(write(client, "x", 1), 1);
+		wait_for(server, POLLIN);
+		assert_int_equal(read(server, &byte, 1), 1);
+		assert_int_equal(byte, 'x');
+		close(server);
+		close(client);
+		close(listener);
+	}
+}
+
+static void
+udp_connects(void **state)
+{
+	const struct sock_opts o = { 0 };
+	struct addr a = addr("[::1]:0"), local, peer;
+	int server = open_at(SOCK_UDP, &a, &o), client;
+	socklen_t len = sizeof peer;
+	char byte = 0;
+
+	(void)state;
+	assert_int_equal(sock_local(server, &local), 0);
+	client = sock_connect(SOCK_UDP, &local, &o);
+	assert_true(client >= 0);
+	assert_int_equal(write(client, "y", 1), 1);
+	wait_for(server, POLLIN);
+	memset(&peer, 0, sizeof peer);
+	assert_int_equal(recvfrom(server, &byte, 1, 0, &peer.sa, &len), 1);
+	assert_int_equal(byte, 'y');
+	assert_int_equal(sock_local(client, &local), 0);
+	assert_true(addr_equal(&peer, &local));
+	close(client);
+	close(server);
+}
+
+static void
+connect_says_no(void **state)
+{
+	const struct sock_opts o = { 0 };
+	struct addr broadcast = addr("255.255.255.255:9");
+	struct addr unspec = { 0 };
+
+	(void)state;
+	assert_int_equal(sock_connect(SOCK_UDP, &broadcast, &o), -1);
+	assert_int_equal(errno, EACCES); /* SO_BROADCAST is not set */
+	assert_int_equal(sock_connect(SOCK_UDP, &unspec, &o), -1);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(udp_carries_its_options),
+		cmocka_unit_test(nothing_is_set_unasked),
+		cmocka_unit_test(buffers_are_forced_or_cut),
+		cmocka_unit_test(v6only_is_explicit),
+		cmocka_unit_test(failures_name_the_step),
+		cmocka_unit_test(listen_is_a_step),
+		cmocka_unit_test(steps_have_names),
+		cmocka_unit_test(tcp_listens_connects_accepts),
+		cmocka_unit_test(udp_connects),
+		cmocka_unit_test(connect_says_no),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

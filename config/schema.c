@@ -8,6 +8,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/when.h"
 #include "net/addr.h"
 
 #define PATH_LEN 160
@@ -219,40 +220,15 @@ load_double(struct load *l, const struct schema_row *row,
 	return true;
 }
 
-/* Milliseconds of one unit; 0 when there is no such unit. */
-static int64_t
-unit_ms(const char *unit)
-{
-	static const struct {
-		const char *unit;
-		int64_t ms;
-	} units[] = { { "ms", 1 }, { "s", 1000 }, { "m", 60000 },
-		{ "h", 3600000 }, { "d", 86400000 } };
-
-	for (size_t i = 0; i < sizeof units / sizeof units[0]; i++) {
-		if (strcmp(units[i].unit, unit) == 0)
-			return units[i].ms;
-	}
-	return 0;
-}
-
 /* `text` in whole units of `unit`; false when it is no such number. */
 static bool
 parse_duration(const char *text, const char *unit, int64_t *v)
 {
-	int64_t one = unit_ms(unit), each;
-	char *end;
-	long long n;
+	int64_t one = when_unit_ms(unit), ms;
 
-	if (text[0] < '0' || text[0] > '9')
+	if (!when_duration(text, one, &ms) || ms % one != 0)
 		return false;
-	errno = 0;
-	n = strtoll(text, &end, 10);
-	each = *end == '\0' ? one : unit_ms(end);
-	if (errno != 0 || each == 0 || n > INT64_MAX / each ||
-	    n * each % one != 0)
-		return false;
-	*v = n * each / one;
+	*v = ms / one;
 	return true;
 }
 
@@ -263,7 +239,7 @@ load_duration(struct load *l, const struct schema_row *row,
 	char bounds[80];
 	int64_t v;
 
-	assert(row->unit != NULL && unit_ms(row->unit) > 0);
+	assert(row->unit != NULL && when_unit_ms(row->unit) > 0);
 	if (!parse_duration(node->text, row->unit, &v) ||
 	    !in_range(row, (double)v))
 		return expected(l, node,

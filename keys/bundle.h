@@ -35,6 +35,7 @@ enum bundle_fault {
 	BUNDLE_BAD_BASE64,
 	BUNDLE_BAD_NUMBER,
 	BUNDLE_BAD_WINDOW, /* not-after <= not-before */
+	BUNDLE_FAULTS
 };
 const char *bundle_fault_str(enum bundle_fault fault);
 
@@ -52,8 +53,13 @@ struct bundle {
 	struct bundle_cert certs[BUNDLE_CERTS_MAX];
 };
 
+/* Pure; `b` lives in locked memory at the caller, zeroed after a fault. */
 enum bundle_fault bundle_parse(struct bundle *b, struct view text);
+
+/* Makes the text; returns bytes (a NUL follows), 0 when it does not fit. */
 size_t bundle_format(char *out, size_t cap, const struct bundle *b);
+
+/* file_read_secret and bundle_parse; 0, or -1 with a sentence in `why`. */
 int bundle_load(struct bundle *b, const char *path, char *why, size_t len);
 
 #endif

@@ -21,6 +21,10 @@
 #define KEYFILE_PUBLIC_LEN 32
 #define KEYFILE_TEXT_MAX 1024
 
+/* A file that asks for more would only hang its reader. */
+#define KEYFILE_OPSLIMIT_MAX 64u
+#define KEYFILE_MEMLIMIT_MAX (UINT64_C(4) << 30) /* bytes */
+
 enum keyfile_fault {
 	KEYFILE_OK = 0,
 	KEYFILE_NOT_A_KEY, /* first line is another */
@@ -29,10 +33,12 @@ enum keyfile_fault {
 	KEYFILE_REPEATED_LINE,
 	KEYFILE_MISSING_LINE,
 	KEYFILE_BAD_BASE64,
-	KEYFILE_BAD_NUMBER, /* Argon2id limits out of libsodium's range */
+	KEYFILE_BAD_NUMBER, /* Argon2id limits: under libsodium's, or over ours */
 	KEYFILE_PUBLIC_MISMATCH, /* seed does not give the public key */
 	KEYFILE_ENCRYPTED, /* a passphrase is needed */
 	KEYFILE_WRONG_PASSPHRASE,
+	KEYFILE_NO_MEMORY, /* Argon2id found none */
+	KEYFILE_FAULTS
 };
 const char *keyfile_fault_str(enum keyfile_fault fault);
 
@@ -46,10 +52,15 @@ struct keyfile {
 	uint8_t box[KEYFILE_SEED_LEN + 16];
 };
 
-/* Pure: text to struct (which lives in locked memory at the caller). */
+/* Pure: text to struct (which lives in locked memory at the caller); all
+ * zeroes after a fault. An encrypted key parses well: see `encrypted`. */
 enum keyfile_fault keyfile_parse(struct keyfile *k, struct view text);
 
-/* Opens an encrypted key in place: fills seed, clears `encrypted`. */
+/*
+ * Opens an encrypted key in place: fills seed, clears `encrypted`. A plain key
+ * is KEYFILE_OK, an encrypted one without passphrase (NULL) KEYFILE_ENCRYPTED;
+ * after a fault the key is as encrypted as before.
+ */
 enum keyfile_fault keyfile_unlock(
     struct keyfile *k, const char *passphrase, size_t passphrase_len);
 

@@ -44,6 +44,11 @@ struct verify_options {
 	 * Appendix B needs it). The result says so.
 	 */
 	bool compat_capital_t;
+	/*
+	 * No long-term key is known: the signature of CERT is not checked and
+	 * `public_key` is not read. Proves freshness, not who answered.
+	 */
+	bool any_key;
 };
 
 struct verify_result {
@@ -56,6 +61,7 @@ struct verify_result {
 	uint32_t index;
 	size_t path_nodes;
 	bool capital_t; /* passed only by compat_capital_t */
+	bool any_key; /* nobody was authenticated */
 	enum merkle_order
 	    order; /* path order that fitted (old versions vary) */
 	uint32_t downgrade; /* VERS holds this number, which the request

@@ -7,11 +7,12 @@
 /*
  * SO_ATTACH_FILTER: a classic-BPF program that lets through only what can be
  * a Roughtime request of at least `min_len` bytes (UDP payload) and drops the
- * rest before it wakes anyone:
- *   `ROUGHTIM` + length field == payload length - 12, or
- *   an unframed map: 2..16 tags, with a plausible header.
- * Loads are guarded by length tests (a load past the end returns 0).
- * Returns 0, or -1 with errno.
+ * rest before it wakes anyone. What passes is a whole number of words and
+ *   `ROUGHTIM`, a length field == payload length - 12, a message, or
+ *   an unframed message (Google's),
+ * of 1..32 tags with NONC among them. Nothing that request_parse() takes is
+ * dropped; some of what passes it will still refuse.
+ * Returns 0, or -1 with errno (EINVAL: min_len over 65535).
  */
 int steer_roughtime_filter(int fd, uint32_t min_len);
 

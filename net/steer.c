@@ -1,0 +1,153 @@
+#include "net/steer.h"
+
+#include <errno.h>
+#include <linux/filter.h>
+#include <linux/sock_diag.h>
+#include <stddef.h>
+#include <sys/socket.h>
+
+#define UDP_HEADER 8 /* a UDP socket's filter sees it before the payload */
+#define FRAME 12 /* ROUGHTIM and the length */
+#define TAGS_MAX 32
+#define UDP_MAX 65535
+
+/* Loads are big endian, the wire's words are little endian. */
+#define WORD_ROUG 0x524f5547u
+#define WORD_HTIM 0x4854494du
+#define WORD_NONC 0x4e4f4e43u
+
+/* Jump targets that finish() resolves; no real distance comes near them. */
+#define NEXT 0
+#define DROP 0xff
+#define PASS 0xfe
+
+struct program {
+	struct sock_filter code[128];
+	unsigned short n;
+};
+
+static void
+op(struct program *p, unsigned int code, uint32_t k)
+{
+	p->code[p->n++] =
+	    (struct sock_filter){ .code = (unsigned short)code, .k = k };
+}
+
+static void
+jump(struct program *p, unsigned int test, uint32_t k, uint8_t yes, uint8_t no)
+{
+	op(p, BPF_JMP | test, k);
+	p->code[p->n - 1].jt = yes;
+	p->code[p->n - 1].jf = no;
+}
+
+static uint8_t
+resolve(uint8_t target, unsigned int at, unsigned int pass, unsigned int drop)
+{
+	if (target == PASS)
+		return (uint8_t)(pass - at - 1);
+	if (target == DROP)
+		return (uint8_t)(drop - at - 1);
+	return target;
+}
+
+static void
+finish(struct program *p)
+{
+	unsigned int drop = p->n, pass = drop + 1;
+
+	op(p, BPF_RET | BPF_K, 0);
+	op(p, BPF_RET | BPF_K, UINT32_MAX);
+	for (unsigned int i = 0; i < drop; i++) {
+		struct sock_filter *f = &p->code[i];
+
+		if (BPF_CLASS(f->code) != BPF_JMP || BPF_OP(f->code) == BPF_JA)
+			continue;
+		f->jt = resolve(f->jt, i, pass, drop);
+		f->jf = resolve(f->jf, i, pass, drop);
+	}
+}
+
+/*
+ * Leaves in X where the message begins in the payload: after a frame whose
+ * length field, put together from its bytes, says exactly what is there; or
+ * at 0 when there is no frame.
+ */
+static void
+take_frame(struct program *p)
+{
+	op(p, BPF_LD | BPF_W | BPF_ABS, UDP_HEADER);
+	jump(p, BPF_JEQ | BPF_K, WORD_ROUG, NEXT, 15);
+	op(p, BPF_LD | BPF_W | BPF_ABS, UDP_HEADER + 4);
+	jump(p, BPF_JEQ | BPF_K, WORD_HTIM, NEXT, DROP);
+	op(p, BPF_LD | BPF_H | BPF_ABS, UDP_HEADER + 10);
+	jump(p, BPF_JEQ | BPF_K, 0, NEXT, DROP); /* under 65536 */
+	op(p, BPF_LD | BPF_B | BPF_ABS, UDP_HEADER + 9);
+	op(p, BPF_ALU | BPF_LSH | BPF_K, 8);
+	op(p, BPF_MISC | BPF_TAX, 0);
+	op(p, BPF_LD | BPF_B | BPF_ABS, UDP_HEADER + 8);
+	op(p, BPF_ALU | BPF_OR | BPF_X, 0);
+	op(p, BPF_ALU | BPF_ADD | BPF_K, UDP_HEADER + FRAME);
+	op(p, BPF_MISC | BPF_TAX, 0);
+	op(p, BPF_LD | BPF_W | BPF_LEN, 0);
+	jump(p, BPF_JEQ | BPF_X, 0, NEXT, DROP);
+	op(p, BPF_LDX | BPF_W | BPF_IMM, FRAME);
+	op(p, BPF_JMP | BPF_JA, 1);
+	op(p, BPF_LDX | BPF_W | BPF_IMM, 0); /* no frame: from 15 above */
+}
+
+/*
+ * The message at X has 1 to 32 tags, and NONC is among them: every version
+ * has it. The tags begin 4 N bytes into the message. With fewer than 32 of
+ * them this looks into the values too, which only lets a little more through;
+ * past the end of the datagram the load itself drops it.
+ */
+static void
+want_nonce(struct program *p)
+{
+	op(p, BPF_LD | BPF_W | BPF_IND, UDP_HEADER);
+	jump(p, BPF_JSET | BPF_K, 0x00ffffff, DROP, NEXT);
+	op(p, BPF_ALU | BPF_RSH | BPF_K, 24);
+	jump(p, BPF_JEQ | BPF_K, 0, DROP, NEXT);
+	jump(p, BPF_JGT | BPF_K, TAGS_MAX, DROP, NEXT);
+	op(p, BPF_ALU | BPF_LSH | BPF_K, 2);
+	op(p, BPF_ALU | BPF_ADD | BPF_X, 0);
+	op(p, BPF_MISC | BPF_TAX, 0);
+	for (uint32_t i = 0; i < TAGS_MAX; i++) {
+		op(p, BPF_LD | BPF_W | BPF_IND, UDP_HEADER + 4 * i);
+		jump(p, BPF_JEQ | BPF_K, WORD_NONC, PASS, NEXT);
+	}
+	p->code[p->n - 1].jf = DROP;
+}
+
+int
+steer_roughtime_filter(int fd, uint32_t min_len)
+{
+	struct program p = { .n = 0 };
+	struct sock_fprog prog = { .filter = p.code };
+
+	if (min_len > UDP_MAX) {
+		errno = EINVAL;
+		return -1;
+	}
+	op(&p, BPF_LD | BPF_W | BPF_LEN, 0);
+	jump(&p, BPF_JGE | BPF_K, UDP_HEADER + min_len, NEXT, DROP);
+	jump(&p, BPF_JSET | BPF_K, 3, DROP, NEXT); /* messages are words */
+	take_frame(&p);
+	want_nonce(&p);
+	finish(&p);
+	prog.len = p.n;
+	return setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &prog, sizeof prog);
+}
+
+int
+steer_drops(int fd, uint32_t *drops)
+{
+	uint32_t info[SK_MEMINFO_VARS] = { 0 };
+	socklen_t len = sizeof info;
+
+	if (getsockopt(fd, SOL_SOCKET, SO_MEMINFO, info, &len) < 0)
+		return -1;
+	*drops = info[SK_MEMINFO_DROPS];
+	return 0;
+}

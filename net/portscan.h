@@ -18,6 +18,7 @@ struct portscan_socket {
 	unsigned int uid;
 	unsigned long inode;
 	bool listening; /* TCP: LISTEN. UDP: unconnected */
+	bool v6only; /* IPv6: leaves IPv4 to others */
 	pid_t pid; /* 0: owner not visible to us */
 	int fd; /* the owner's descriptor number, -1 unknown */
 	char command[64]; /* comm, "" unknown */
@@ -33,7 +34,9 @@ int portscan_port(enum sock_proto proto, uint16_t port,
 
 /*
  * One line of plain words for a failed bind: "udp 0.0.0.0:2002 is in use:
- * held by pid 812 (roughtimed), uid 998, on 0.0.0.0:2002". Returns buf.
+ * held by pid 812 (roughtimed), uid 998, on 0.0.0.0:2002". It names the
+ * socket whose address overlaps (wildcards do), or says that none is seen, or
+ * that its owner is not visible without root. Returns buf.
  */
 char *portscan_explain(
     char *buf, size_t len, enum sock_proto proto, const struct addr *wanted);

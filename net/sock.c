@@ -1,8 +1,10 @@
 #include "net/sock.h"
 
 #include <errno.h>
+#include <linux/netlink.h>
 #include <netinet/tcp.h>
 #include <string.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 const char *
@@ -162,4 +164,17 @@ sock_local(int fd, struct addr *a)
 
 	memset(a, 0, sizeof *a);
 	return getsockname(fd, &a->sa, &len);
+}
+
+int
+sock_diag_open(void)
+{
+	const struct timeval patience = { .tv_sec = 1 };
+	int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG);
+
+	if (fd >= 0 &&
+	    setsockopt(
+		fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience) < 0)
+		return close_failed(fd);
+	return fd;
 }

@@ -52,4 +52,7 @@ int sock_accept(int listener, struct addr *peer);
 /* The address a socket is bound to (getsockname(2)). */
 int sock_local(int fd, struct addr *a);
 
+/* A sock_diag(7) netlink socket; its reads give up after a second. */
+int sock_diag_open(void);
+
 #endif

@@ -113,21 +113,31 @@ version_find(uint32_t number, bool typed)
 static const struct version *
 by_draft(const char *digits)
 {
-	char *end;
-	unsigned long n = strtoul(digits, &end, 10);
+	unsigned long n;
 
-	if (*end != '\0' || strlen(digits) != 2 || n < 1 || n > 19)
+	if (strlen(digits) != 2 || strspn(digits, "0123456789") != 2)
+		return NULL;
+	n = strtoul(digits, NULL, 10);
+	if (n < 1 || n > 19)
 		return NULL;
 	return version_find(DRAFT(n < 12 ? (uint32_t)n : 12), n >= 14);
+}
+
+/* Up to eight hexadecimal digits, with or without 0x. */
+static const struct version *
+by_number(const char *text)
+{
+	const char *digits = strncmp(text, "0x", 2) == 0 ? text + 2 : text;
+	size_t len = strspn(digits, "0123456789abcdefABCDEF");
+
+	if (len == 0 || len > 8 || digits[len] != '\0')
+		return NULL;
+	return version_find((uint32_t)strtoul(digits, NULL, 16), true);
 }
 
 const struct version *
 version_by_name(const char *name)
 {
-	const char *digits = name;
-	char *end;
-	unsigned long n;
-
 	if (strcmp(name, "rfc") == 0)
 		return &version_table[VERSION_RFC];
 	for (size_t i = 0; i < VERSION_ROWS; i++) {
@@ -136,14 +146,7 @@ version_by_name(const char *name)
 	}
 	if (strncmp(name, "draft-", 6) == 0)
 		return by_draft(name + 6);
-	if (strncmp(digits, "0x", 2) == 0)
-		digits += 2;
-	if (digits[0] == '\0' ||
-	    strspn(digits, "0123456789abcdefABCDEF") != strlen(digits) ||
-	    strlen(digits) > 8)
-		return NULL;
-	n = strtoul(digits, &end, 16);
-	return version_find((uint32_t)n, true);
+	return by_number(name);
 }
 
 static uint64_t

@@ -11,6 +11,10 @@
 #include <cmocka.h>
 #include <sodium.h>
 
+#include "base/wire.h"
+#include "roughtime/merkle.h"
+#include "roughtime/message.h"
+
 size_t
 support_hex(uint8_t *out, size_t cap, const char *hex)
 {
@@ -160,4 +164,148 @@ support_all_seen(const bool *seen, size_t n, const char *(*name)(int))
 		if (!seen[i])
 			fail_msg("no test reaches %s", word);
 	}
+}
+
+struct view
+support_value(struct view message, uint32_t tag)
+{
+	struct message m;
+	struct view value;
+
+	assert_int_equal(message_decode(&m, message), MESSAGE_OK);
+	if (!message_get(&m, tag, &value))
+		fail_msg("no tag %08x", tag);
+	return value;
+}
+
+void
+support_identity(
+    struct support_identity *id, uint8_t byte, uint64_t mint_s, uint64_t maxt_s)
+{
+	uint8_t seed[CERT_SEED_LEN], online_public[CERT_PUBLIC_LEN];
+
+	memset(id, 0, sizeof *id);
+	memset(seed, byte, sizeof seed);
+	memset(id->online_seed, byte ^ 0x80, sizeof id->online_seed);
+	crypto_sign_seed_keypair(
+	    id->long_term_public, id->long_term_secret, seed);
+	crypto_sign_seed_keypair(
+	    online_public, id->key.online_secret, id->online_seed);
+	delegation_make(&id->key.delegation, id->long_term_secret,
+	    online_public, mint_s, maxt_s);
+	id->key.usable = true;
+	cert_srv(id->srv, id->long_term_public);
+}
+
+void
+support_signed(const struct version_context *context, struct view part,
+    struct view sig, const uint8_t *public_key)
+{
+	uint8_t text[512];
+
+	assert_true(context->len + part.len <= sizeof text);
+	memcpy(text, context->text, context->len);
+	memcpy(text + context->len, part.data, part.len);
+	assert_int_equal(sig.len, 64);
+	assert_int_equal(crypto_sign_verify_detached(sig.data, text,
+			     context->len + part.len, public_key),
+	    0);
+}
+
+/* The tags of a message are exactly `want`, which ends with 0. */
+static void
+assert_tags(struct view bytes, const uint32_t *want)
+{
+	struct message m;
+	uint32_t i;
+
+	assert_int_equal(message_decode(&m, bytes), MESSAGE_OK);
+	for (i = 0; i < m.count; i++)
+		assert_int_equal(message_tag(&m, i), want[i]);
+	assert_int_equal(want[i], 0);
+}
+
+/* What each era of the drafts puts where. */
+static void
+assert_layout(const struct version *v, struct view body, struct view srep)
+{
+	static const uint32_t google[] = { TAG_SIG, TAG_NONC, TAG_PATH,
+		TAG_SREP, TAG_CERT, TAG_INDX, 0 };
+	static const uint32_t early[] = { TAG_SIG, TAG_VER, TAG_PATH, TAG_SREP,
+		TAG_CERT, TAG_INDX, 0 };
+	static const uint32_t middle[] = { TAG_SIG, TAG_VER, TAG_NONC, TAG_PATH,
+		TAG_SREP, TAG_CERT, TAG_INDX, 0 };
+	static const uint32_t typed[] = { TAG_SIG, TAG_NONC, TAG_TYPE, TAG_PATH,
+		TAG_SREP, TAG_CERT, TAG_INDX, 0 };
+	static const uint32_t srep_plain[] = { TAG_RADI, TAG_MIDP, TAG_ROOT,
+		0 };
+	static const uint32_t srep_early[] = { TAG_NONC, TAG_RADI, TAG_MIDP,
+		TAG_ROOT, 0 };
+	static const uint32_t srep_late[] = { TAG_VER, TAG_RADI, TAG_MIDP,
+		TAG_VERS, TAG_ROOT, 0 };
+
+	if (v->row <= VERSION_GOOGLE || v->row == VERSION_DRAFT12)
+		assert_tags(body, google);
+	else if (v->row <= VERSION_DRAFT02)
+		assert_tags(body, early);
+	else
+		assert_tags(body, v->row <= VERSION_DRAFT11 ? middle : typed);
+	if (v->row == VERSION_DRAFT01 || v->row == VERSION_DRAFT02)
+		assert_tags(srep, srep_early);
+	else
+		assert_tags(
+		    srep, v->row >= VERSION_DRAFT12 ? srep_late : srep_plain);
+}
+
+static void
+assert_nonce(const struct version *v, struct view body, struct view srep,
+    struct view nonce)
+{
+	bool early = v->row == VERSION_DRAFT01 || v->row == VERSION_DRAFT02;
+	struct view echoed = support_value(early ? srep : body, TAG_NONC);
+
+	assert_int_equal(echoed.len, nonce.len);
+	assert_memory_equal(echoed.data, nonce.data, nonce.len);
+}
+
+static void
+assert_numbers(const struct version *v, struct view body, struct view srep)
+{
+	if (v->row >= VERSION_DRAFT12)
+		assert_int_equal(
+		    wire_get32(support_value(srep, TAG_VER).data), v->number);
+	else if (v->row != VERSION_GOOGLE)
+		assert_int_equal(
+		    wire_get32(support_value(body, TAG_VER).data), v->number);
+	if (v->row >= VERSION_DRAFT14)
+		assert_int_equal(
+		    wire_get32(support_value(body, TAG_TYPE).data), 1);
+}
+
+struct view
+support_reply(const struct version *v, const uint8_t *long_term_public,
+    struct view packet, struct view nonce, struct view reply)
+{
+	struct view body = reply, srep, cert, dele;
+	uint8_t leaf[HASH_FULL_LEN];
+
+	if (v->row != VERSION_GOOGLE)
+		assert_int_equal(frame_decode(reply, &body), FRAME_OK);
+	assert_true(reply.len <= packet.len);
+	srep = support_value(body, TAG_SREP);
+	cert = support_value(body, TAG_CERT);
+	dele = support_value(cert, TAG_DELE);
+	assert_layout(v, body, srep);
+	assert_nonce(v, body, srep, nonce);
+	assert_numbers(v, body, srep);
+	support_signed(&v->delegation_context, dele,
+	    support_value(cert, TAG_SIG), long_term_public);
+	support_signed(&v->response_context, srep, support_value(body, TAG_SIG),
+	    support_value(dele, TAG_PUBK).data);
+	merkle_leaf(v, leaf, packet, nonce);
+	assert_true(merkle_verify(v, MERKLE_NATURAL, leaf,
+	    support_value(body, TAG_PATH),
+	    wire_get32(support_value(body, TAG_INDX).data),
+	    support_value(srep, TAG_ROOT)));
+	return srep;
 }

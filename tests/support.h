@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "base/view.h"
+#include "roughtime/response.h"
 
 /* Decodes into `out`; returns bytes. White space between digits is skipped. */
 size_t support_hex(uint8_t *out, size_t cap, const char *hex);
@@ -45,5 +46,32 @@ void guard_drop(struct view v);
  * also that every value has a name of its own.
  */
 void support_all_seen(const bool *seen, size_t n, const char *(*name)(int));
+
+/* The value of `tag` in a message that must hold it. */
+struct view support_value(struct view message, uint32_t tag);
+
+/* An identity for tests, made from one byte: never a secret. */
+struct support_identity {
+	uint8_t long_term_public[CERT_PUBLIC_LEN];
+	uint8_t long_term_secret[CERT_SECRET_LEN];
+	uint8_t online_seed[CERT_SEED_LEN];
+	uint8_t srv[CERT_SRV_LEN];
+	struct response_key key;
+};
+void support_identity(struct support_identity *id, uint8_t byte,
+    uint64_t mint_s, uint64_t maxt_s);
+
+/* `sig` is public_key's over context || part. */
+void support_signed(const struct version_context *context, struct view part,
+    struct view sig, const uint8_t *public_key);
+
+/*
+ * A reply to `packet` in the format of `v`, checked as a client would, without
+ * the code under test: frame, tags in order, both signatures, path in natural
+ * order, nonce, INDX. Returns SREP.
+ */
+struct view
+support_reply(const struct version *v, const uint8_t *long_term_public,
+    struct view packet, struct view nonce, struct view reply);
 
 #endif

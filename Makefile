@@ -14,6 +14,8 @@ CC ?= cc
 PYTHON ?= /usr/bin/python3
 SAN ?=
 BUILD ?= $(if $(SAN),build/san,build)
+# Objects apart: the room roughtime/ and the program roughtime share a name.
+OBJ = $(BUILD)/obj
 
 ROOMS := base net config keys roughtime
 PROGRAMS := roughtimed roughtime roughtime-keys
@@ -59,29 +61,33 @@ all: optional $(LIB) $(READY:%=$(BUILD)/%)
 optional:
 	@$(foreach p,$(ABSENT),echo "note: $(p) not found; its features will say so";) true
 
-$(BUILD)/%.o: %.c
+$(OBJ)/%.o: %.c
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<
 
-$(LIB): $(LIB_SRCS:%.c=$(BUILD)/%.o)
+$(LIB): $(LIB_SRCS:%.c=$(OBJ)/%.o)
 	@rm -f $@
 	$(AR) rcs $@ $^
 
 define program
-$(BUILD)/$(1): $(BUILD)/$(MAIN_$(1):.c=.o) $(LIB)
+$(BUILD)/$(1): $(OBJ)/$(MAIN_$(1):.c=.o) $(LIB)
+	@mkdir -p $$(@D); rm -rf $$@
 	$$(CC) $$(LDFLAGS_ALL) -o $$@ $$^ $$(LIBS)
 endef
 $(foreach p,$(PROGRAMS),$(eval $(call program,$(p))))
 
-$(BUILD)/tests/test_%: $(BUILD)/tests/test_%.o $(BUILD)/tests/support.o $(LIB)
+$(BUILD)/tests/test_%: $(OBJ)/tests/test_%.o $(OBJ)/tests/support.o $(LIB)
+	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS) -lcmocka
 
 # A fuzz target with a main() that replays files: needs no clang.
-$(BUILD)/tests/fuzz/replay_%: $(BUILD)/tests/fuzz/fuzz_%.o $(BUILD)/tests/fuzz/replay.o $(LIB)
+$(BUILD)/tests/fuzz/replay_%: $(OBJ)/tests/fuzz/fuzz_%.o $(OBJ)/tests/fuzz/replay.o $(LIB)
+	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS)
 
 # OpenSSL and libipsec-mb are baselines of the benchmarks, never of a program.
-$(BUILD)/bench/%: $(BUILD)/bench/%.o $(LIB)
+$(BUILD)/bench/%: $(OBJ)/bench/%.o $(LIB)
+	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS) $(BENCH_LIBS)
 BENCH_LIBS = -lcrypto $(shell [ -e /usr/include/intel-ipsec-mb.h ] && echo -lIPSec_MB)
 
@@ -105,7 +111,8 @@ fuzz:
 	    $(FUZZ_ONLY:%=build/fuzz/tests/fuzz/%)
 	@tests/fuzz/run-fuzz build/fuzz/tests/fuzz $(FUZZ_SECONDS) $(FUZZ_ONLY)
 
-build/fuzz/tests/fuzz/fuzz_%: build/fuzz/tests/fuzz/fuzz_%.o build/fuzz/libtimeshare.a
+build/fuzz/tests/fuzz/fuzz_%: build/fuzz/obj/tests/fuzz/fuzz_%.o build/fuzz/libtimeshare.a
+	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS_ALL) -fsanitize=fuzzer,address,undefined -o $@ $^ $(LIBS)
 
 PEERS ?=

@@ -287,7 +287,7 @@ request_fields(struct message_field f[static 6], const struct version *best,
 	if (best->padding_tag != TAG_PAD && spec->size > 0)
 		f[pad = n++] =
 		    (struct message_field){ best->padding_tag, { NULL, 0 } };
-	if (spec->size > 0)
+	if (spec->size > frame)
 		f[pad].value.len =
 		    padding(message_size(f, n) - 8, spec->size - frame);
 	return n;
@@ -307,7 +307,7 @@ request_make(uint8_t *out, size_t cap, const struct request_spec *spec)
 	frame = best->framed ? FRAME_LEN : 0;
 	len = best->framed ? write_list(list, spec->versions, spec->descending)
 			   : 0;
-	if (cap < frame || (spec->size > 0 && spec->size < frame))
+	if (cap < frame)
 		return 0;
 	n = request_fields(fields, best, spec, (struct view){ list, len });
 	len = message_encode(out + frame, cap - frame, fields, n);

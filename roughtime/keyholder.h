@@ -4,6 +4,11 @@
  * server over a socketpair. It has no network (its own empty network
  * namespace where it may, seccomp without socket() everywhere) and its only
  * answers are public keys and certificates.
+ *
+ * It ends when the server does. When it dies first, the server goes on until
+ * its delegations end (they are renewed well before) and says so loudly;
+ * restarting the whole service is the service manager's task: a new keyholder
+ * would need the rights that the server has given up.
  */
 #ifndef ROUGHTIME_KEYHOLDER_H
 #define ROUGHTIME_KEYHOLDER_H
@@ -13,28 +18,54 @@
 
 #include "roughtime/cert.h"
 
+#define KEYHOLDER_SLOTS 128
+
 struct keyholder; /* opaque: the server's end */
 
 struct keyholder_config {
 	const char *user; /* to drop to; NULL: stay */
 	uint64_t max_delegation_s; /* it refuses longer windows */
+
+	/*
+	 * Where keys may be read from, for its whole life: directories, or key
+	 * files that stand for theirs. None: anywhere its user may read.
+	 */
+	const char *const *paths;
+	size_t npaths;
+	/* Opens encrypted keys: mode 0600, read once, before rights are given
+	 * up; a newline at its end does not count. NULL: only plain keys. */
+	const char *passphrase_file;
 };
 
-/* Forks the process. NULL after a log_error line. */
+/*
+ * Forks the process and waits until it is ready. NULL after a log_error line.
+ * Started as root it keeps the one right to read any file, so that a reload
+ * finds the root-owned 0600 keys.
+ */
 struct keyholder *keyholder_start(const struct keyholder_config *c);
-/* Asks it to end and waits for it (bounded). */
+/* Asks it to end and waits for it (two seconds, then it is killed). */
 void keyholder_stop(struct keyholder *h);
 /* Its end of the socketpair: readable (EOF) when it died. */
 int keyholder_fd(const struct keyholder *h);
 
 /*
- * Loads the key at `path` into slot `slot` (0…63), replacing what was there
+ * Loads the key at `path` into slot `slot` (under KEYHOLDER_SLOTS), replacing what was there
  * only on success; public_key gets its public half. -1 with a sentence in why.
+ * Waits 20 seconds at most (an encrypted key takes time by design).
  */
 int keyholder_load(struct keyholder *h, unsigned int slot, const char *path,
     uint8_t public_key[static CERT_PUBLIC_LEN], char *why, size_t len);
 
-/* Signs `online_public` for [mint_s, maxt_s] with slot's key: all kinds. */
+/* Wipes a slot; an empty one is no error. */
+int
+keyholder_forget(struct keyholder *h, unsigned int slot, char *why, size_t len);
+
+/*
+ * Signs `online_public` for [mint_s, maxt_s] with slot's key: all kinds. -1
+ * with a sentence in why: an empty slot, a window that is longer than
+ * max_delegation_s, has ended or reaches further than that into the future by
+ * its own clock, or no answer within 5 seconds.
+ */
 int keyholder_delegate(struct keyholder *h, unsigned int slot,
     const uint8_t online_public[static CERT_PUBLIC_LEN], uint64_t mint_s,
     uint64_t maxt_s, struct delegation *out, char *why, size_t len);

@@ -38,10 +38,14 @@ struct identity_settings {
 	uint32_t versions; /* rows served */
 	bool prefer_draft14;
 	uint64_t delegation_s; /* lifetime of an online key, default 24 h */
-	uint64_t overlap_s; /* renewed this long before MAXT, default 1 h */
+	uint64_t overlap_s; /* renewed this long before MAXT, default 1 h;
+	                       at most half of the lifetime counts */
 	uint64_t backdate_s; /* MINT = now - this, default 1 h */
 	uint64_t warn_s; /* warn when the last bundle ends within this */
 };
+
+/* Half of the keyholder's slots: a reload fills the other half first. */
+#define IDENTITY_MAX 64
 
 struct keyholder;
 struct identities; /* opaque: the owner of all snapshots (main thread) */
@@ -53,20 +57,32 @@ struct identities; /* opaque: the owner of all snapshots (main thread) */
  */
 struct identities *identities_new(const struct identity_settings *s,
     struct keyholder *holder, size_t workers, bool must);
+/* No worker holds a snapshot any more; before keyholder_stop(). */
 void identities_free(struct identities *ids);
 
-/* Main thread, about once a second: rotates what is due, warns in good time,
- * frees retired snapshots. Returns true when a new snapshot was published. */
+/*
+ * Main thread, about once a second: rotates what is due (a clock that was
+ * stepped out of a window too), looks for new bundles about once a minute,
+ * warns in good time, frees retired snapshots. Returns true when a new
+ * snapshot was published. A keyholder that hangs holds it up for 5 seconds in
+ * every 30, no longer.
+ */
 bool identities_tick(struct identities *ids, uint64_t unix_s);
 
-/* SIGHUP: re-reads keys and bundles under (maybe) new settings; on failure
- * everything stays as it was and -1 is returned. */
+/*
+ * SIGHUP: re-reads keys and bundles under (maybe) new settings; on failure
+ * everything stays as it was and -1 is returned. An identity without a usable
+ * delegation is a failure unless it has none at present either. The strings
+ * of the settings are copied.
+ */
 int
 identities_reload(struct identities *ids, const struct identity_settings *s);
 
 /*
- * Worker `w`: the snapshot to use until identity_release. Wait-free. Taken
- * after a wake-up, released before blocking.
+ * Worker `w` (of the `workers` of identities_new): the snapshot to use until
+ * identity_release; one at a time. No lock, and no second try unless a
+ * snapshot was published in that very moment. Taken after a wake-up, released
+ * before blocking.
  */
 const struct identity_snapshot *
 identity_acquire(struct identities *ids, size_t w);

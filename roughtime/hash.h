@@ -1,7 +1,7 @@
 /*
  * SHA-512 of many equal-length messages at once (FIPS 180-4, RFC 6234). Two
- * backends with one result: libsodium, and four AVX2 lanes of our own that
- * skip the message schedule of all-zero blocks. The CPU decides at start.
+ * backends with one result: libsodium, and AVX2 lanes of our own that skip
+ * the message schedule of all-zero blocks. The CPU decides at start.
  */
 #ifndef ROUGHTIME_HASH_H
 #define ROUGHTIME_HASH_H

@@ -1,0 +1,7 @@
+#include "roughtime/client/command.h"
+int
+measure_command(int argc, char **argv)
+{
+	(void)argc;
+	return command_usage(argv[0], "not yet");
+}

@@ -47,7 +47,7 @@ path_key(struct load *l, const char *key)
 	size_t n = strlen(l->path);
 
 	snprintf(
-	    l->path + n, sizeof l->path - n, "%s%.48s", n > 0 ? "." : "", key);
+	    l->path + n, sizeof l->path - n, "%s%.60s", n > 0 ? "." : "", key);
 	return n;
 }
 

@@ -65,6 +65,23 @@ json_time(uint64_t unix_s)
 	return json_string(clock_rfc3339(buf, unix_s));
 }
 
+/* JSON is UTF-8, paths need not be. */
+static json_t *
+json_path(const char *path)
+{
+	char buf[PATH_MAX];
+	json_t *text = json_string(path);
+
+	if (text != NULL)
+		return text;
+	snprintf(buf, sizeof buf, "%s", path);
+	for (char *c = buf; *c != '\0'; c++) {
+		if ((unsigned char)*c >= 0x80)
+			*c = '?';
+	}
+	return json_string(buf);
+}
+
 static void
 print_json(json_t *object)
 {
@@ -121,9 +138,9 @@ write_key(struct secrets *s, const struct options *o,
 		return -1;
 	}
 	if (o->json)
-		print_json(json_pack("{s:s, s:o, s:b}", "file", o->output,
-		    "public_key", json_base64(s->key.public_key), "encrypted",
-		    locked));
+		print_json(json_pack("{s:o, s:o, s:b}", "file",
+		    json_path(o->output), "public_key",
+		    json_base64(s->key.public_key), "encrypted", locked));
 	else
 		puts(base64_32(public_key, s->key.public_key));
 	return 0;
@@ -224,7 +241,7 @@ static int public(struct secrets *s, const struct options *o)
 	if (held == HELD_NOTHING)
 		return -1;
 	if (o->json)
-		print_json(json_pack("{s:s, s:o}", "file", o->file,
+		print_json(json_pack("{s:o, s:o}", "file", json_path(o->file),
 		    "public_key", json_base64(key)));
 	else
 		puts(base64_32(buf, key));
@@ -239,8 +256,8 @@ show_key(const struct keyfile *k, const struct options *o)
 
 	cert_srv(srv_bytes, k->public_key);
 	if (o->json) {
-		print_json(json_pack("{s:s, s:s, s:o, s:o, s:b}", "file",
-		    o->file, "type", "key", "public_key",
+		print_json(json_pack("{s:o, s:s, s:o, s:o, s:b}", "file",
+		    json_path(o->file), "type", "key", "public_key",
 		    json_base64(k->public_key), "srv", json_base64(srv_bytes),
 		    "encrypted", k->encrypted));
 		return 0;
@@ -293,9 +310,10 @@ json_kinds(const struct bundle *b)
 static json_t *
 json_bundle(const char *path, const struct bundle *b)
 {
-	return json_pack("{s:s, s:s, s:o, s:I, s:o, s:I, s:o, s:o}", "file",
-	    path, "type", "bundle", "public_key", json_base64(b->public_key),
-	    "not_before", (json_int_t)b->not_before_s, "not_before_utc",
+	return json_pack("{s:o, s:s, s:o, s:I, s:o, s:I, s:o, s:o}", "file",
+	    json_path(path), "type", "bundle", "public_key",
+	    json_base64(b->public_key), "not_before",
+	    (json_int_t)b->not_before_s, "not_before_utc",
 	    json_time(b->not_before_s), "not_after", (json_int_t)b->not_after_s,
 	    "not_after_utc", json_time(b->not_after_s), "kinds", json_kinds(b));
 }
@@ -441,21 +459,19 @@ write_bundle(struct secrets *s, const struct queue *q, uint64_t n, json_t *told)
 
 /* Once all are written: `FILE: 2026-… to 2026-…`. */
 static void
-tell_bundles(const struct options *o, json_t *told)
+tell_bundles(const struct queue *q, json_t *told)
 {
-	size_t i;
-	json_t *b;
+	char path[PATH_MAX], from[CLOCK_RFC3339_LEN], to[CLOCK_RFC3339_LEN];
 
-	if (o->json) {
+	if (q->o->json) {
 		print_json(json_pack("{s:O}", "bundles", told));
 		return;
 	}
-	json_array_foreach(told, i, b)
-	{
-		printf("%s: %s to %s\n",
-		    json_string_value(json_object_get(b, "file")),
-		    json_string_value(json_object_get(b, "not_before_utc")),
-		    json_string_value(json_object_get(b, "not_after_utc")));
+	for (uint64_t n = 0; n < q->o->count; n++) {
+		if (queue_path(q, n, path))
+			printf("%s: %s to %s\n", path,
+			    clock_rfc3339(from, queue_not_before(q, n)),
+			    clock_rfc3339(to, queue_not_after(q, n)));
 	}
 }
 
@@ -473,7 +489,7 @@ delegate(struct secrets *s, const struct options *o)
 	while (n < o->count && write_bundle(s, &q, n, told) == 0)
 		n++;
 	if (n == o->count)
-		tell_bundles(o, told);
+		tell_bundles(&q, told);
 	else
 		queue_take_back(&q, n);
 	json_decref(told);

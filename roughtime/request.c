@@ -233,28 +233,17 @@ fits_one_packet(uint32_t rows)
 	return true;
 }
 
-/* VER ascending as uint32, which puts 1 before every draft; bytes written. */
-static size_t
-write_list(
-    uint8_t list[static 4 * VERSION_ROWS], uint32_t rows, bool descending)
+/* Turns a list of `len` bytes around. */
+static void
+reverse(uint8_t *list, size_t len)
 {
-	size_t n = 0, len;
+	for (size_t low = 0, high = len; low + 4 < high; low += 4) {
+		uint32_t first = wire_get32(list + low);
 
-	if (rows & 1u << VERSION_RFC)
-		wire_put32(list + 4 * n++, NUMBER_RFC);
-	for (size_t i = VERSION_DRAFT01; i < VERSION_RFC; i++) {
-		if (rows & 1u << i)
-			wire_put32(list + 4 * n++, version_table[i].number);
+		high -= 4;
+		wire_put32(list + low, wire_get32(list + high));
+		wire_put32(list + high, first);
 	}
-	len = 4 * n;
-	for (size_t i = 0; descending && i < n / 2; i++) {
-		uint32_t low = wire_get32(list + 4 * i);
-		uint32_t high = wire_get32(list + 4 * (n - 1 - i));
-
-		wire_put32(list + 4 * i, high);
-		wire_put32(list + 4 * (n - 1 - i), low);
-	}
-	return len;
 }
 
 /* Zero bytes that bring `have` up to a message of `want` bytes, the padding
@@ -305,8 +294,9 @@ request_make(uint8_t *out, size_t cap, const struct request_spec *spec)
 		return 0;
 	best = best_row(spec->versions, false);
 	frame = best->framed ? FRAME_LEN : 0;
-	len = best->framed ? write_list(list, spec->versions, spec->descending)
-			   : 0;
+	len = version_numbers(list, spec->versions);
+	if (spec->descending)
+		reverse(list, len);
 	if (cap < frame)
 		return 0;
 	n = request_fields(fields, best, spec, (struct view){ list, len });

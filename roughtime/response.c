@@ -70,23 +70,8 @@ response_drop_str(enum response_drop drop)
 void
 response_versions_make(struct response_versions *v, uint32_t rows)
 {
-	uint32_t last = 0;
-
 	memset(v, 0, sizeof *v);
-	if (rows & 1u << VERSION_RFC) {
-		wire_put32(v->bytes, version_table[VERSION_RFC].number);
-		v->len = 4;
-	}
-	for (size_t i = VERSION_DRAFT01; i < VERSION_RFC; i++) {
-		uint32_t number = version_table[i].number;
-
-		/* two rows share 0x8000000c */
-		if (!(rows & 1u << i) || number == last)
-			continue;
-		wire_put32(v->bytes + v->len, number);
-		v->len += 4;
-		last = number;
-	}
+	v->len = version_numbers(v->bytes, rows);
 }
 
 static enum response_drop

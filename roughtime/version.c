@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/wire.h"
 #include "roughtime/message.h"
 
 #define DRAFT(n) (0x80000000u | (n))
@@ -147,6 +148,29 @@ version_by_name(const char *name)
 	if (strncmp(name, "draft-", 6) == 0)
 		return by_draft(name + 6);
 	return by_number(name);
+}
+
+size_t
+version_numbers(uint8_t out[static 4 * VERSION_ROWS], uint32_t rows)
+{
+	uint32_t last = 0;
+	size_t len = 0;
+
+	if (rows & 1u << VERSION_RFC) {
+		wire_put32(out, version_table[VERSION_RFC].number);
+		len = 4;
+	}
+	for (size_t i = VERSION_DRAFT01; i < VERSION_RFC; i++) {
+		uint32_t number = version_table[i].number;
+
+		/* two rows share 0x8000000c */
+		if (!(rows & 1u << i) || number == last)
+			continue;
+		wire_put32(out + len, number);
+		len += 4;
+		last = number;
+	}
+	return len;
 }
 
 static uint64_t

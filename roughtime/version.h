@@ -85,6 +85,10 @@ const struct version *version_find(uint32_t number, bool typed);
 /* By name ("google", "rfc", "draft-07", "1", "0x8000000b", "8000000b"); NULL. */
 const struct version *version_by_name(const char *name);
 
+/* The VER numbers of a set of rows, ascending as uint32 and without repeats,
+ * as they stand on the wire; returns bytes. Google has none. */
+size_t version_numbers(uint8_t out[static 4 * VERSION_ROWS], uint32_t rows);
+
 /*
  * MIDP, MINT or MAXT in the units of `v` for Unix microseconds, and back
  * (saturating). MJD: modified Julian day << 40 | microseconds of that day.

@@ -195,6 +195,25 @@ finds_by_name(void **state)
 }
 
 static void
+numbers_ascend(void **state)
+{
+	uint8_t *out = guard_alloc(4 * VERSION_ROWS);
+	uint8_t want[64];
+	size_t len;
+
+	(void)state;
+	len = support_hex(want, sizeof want,
+	    "01000000 01000080 02000080 03000080 04000080 05000080 06000080"
+	    "07000080 08000080 09000080 0a000080 0b000080 0c000080");
+	assert_int_equal(version_numbers(out, VERSION_ALL), len);
+	assert_memory_equal(out, want, len);
+	assert_int_equal(version_numbers(out, 1u << VERSION_GOOGLE), 0);
+	assert_int_equal(version_numbers(out, 1u << VERSION_DRAFT12), 4);
+	assert_memory_equal(out, want + len - 4, 4);
+	guard_free(out, 4 * VERSION_ROWS);
+}
+
+static void
 times_in_each_unit(void **state)
 {
 	const struct version *google = &version_table[VERSION_GOOGLE];
@@ -295,6 +314,7 @@ main(void)
 		cmocka_unit_test(table_is_as_the_texts_say),
 		cmocka_unit_test(finds_by_number),
 		cmocka_unit_test(finds_by_name),
+		cmocka_unit_test(numbers_ascend),
 		cmocka_unit_test(times_in_each_unit),
 		cmocka_unit_test(times_saturate),
 		cmocka_unit_test(certificate_times),

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Numbers, each beside its baseline, written to bench/results.md.
 
-    make bench [PEERS=DIR] [BENCH_ARGS='--rounds 9 --seconds 4']
+    make bench [PEERS=DIR], or bench/bench.py [options] with BUILD=DIR
 
 1. The leaf hash beside libsodium, OpenSSL and libipsec-mb.
 2. The pure core, without a socket.

@@ -68,11 +68,26 @@ is_nothing(const struct yaml_node *node)
 	    node->text[0] == '\0';
 }
 
-/* A value as it may stand in a message: one line, printable, short. */
+/* Text as it may stand in a message: one line, printable, short. */
+static size_t
+printable(char buf[static 56], const char *text)
+{
+	size_t n = 0;
+
+	for (; *text != '\0'; text++) {
+		/* cut before a character, not inside one */
+		if (n >= 47 && ((unsigned char)*text & 0xc0) != 0x80)
+			return n + (size_t)snprintf(buf + n, 56 - n, "...");
+		buf[n++] = (unsigned char)*text < 0x20 ? '?' : *text;
+	}
+	buf[n] = '\0';
+	return n;
+}
+
 static const char *
 got(const struct yaml_node *node, char buf[static 64])
 {
-	size_t n = 1;
+	size_t n;
 
 	if (node->kind == YAML_SEQUENCE)
 		return "a list";
@@ -81,14 +96,8 @@ got(const struct yaml_node *node, char buf[static 64])
 	if (node->kind != YAML_SCALAR || is_nothing(node))
 		return "nothing";
 	buf[0] = '"';
-	for (const char *c = node->text; *c != '\0'; c++) {
-		if (n >= 48 && ((unsigned char)*c & 0xc0) != 0x80) {
-			n += (size_t)snprintf(buf + n, 64 - n, "...");
-			break;
-		}
-		buf[n++] = (unsigned char)*c < 0x20 ? '?' : *c;
-	}
-	snprintf(buf + n, 64 - n, "\"");
+	n = printable(buf + 1, node->text);
+	memcpy(buf + 1 + n, "\"", 2);
 	return buf;
 }
 
@@ -526,17 +535,16 @@ check_known(
     struct load *l, const struct schema_row *rows, const struct yaml_node *key)
 {
 	const char *like;
-	char value[64];
+	char name[56];
 	size_t cut;
 
 	for (const struct schema_row *r = rows; r->type != SCHEMA_END; r++) {
 		if (strcmp(r->key, key->text) == 0)
 			return;
 	}
-	got(key, value); /* bounded and printable, in quotes */
-	value[strlen(value) - 1] = '\0';
 	like = nearest(rows, key->text);
-	cut = path_key(l, is_nothing(key) ? "\"\"" : value + 1);
+	printable(name, key->text);
+	cut = path_key(l, name[0] != '\0' ? name : "\"\"");
 	if (like != NULL)
 		tell(l, key, "unknown key; did you mean \"%s\"?", like);
 	else

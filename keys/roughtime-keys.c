@@ -526,6 +526,17 @@ hide_memory(void)
 	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 }
 
+/* What was printed is part of the result. */
+static int
+finish(int rc)
+{
+	if (fflush(stdout) != 0 || ferror(stdout)) {
+		log_error("standard output: %s", strerror(errno));
+		rc = -1;
+	}
+	return rc == 0 ? 0 : 1;
+}
+
 int
 main(int argc, char **argv)
 {
@@ -536,7 +547,7 @@ main(int argc, char **argv)
 	log_init("roughtime-keys", LOG_LEVEL_INFO);
 	switch (options_parse(&o, argc, argv, clock_realtime_us() / 1000000)) {
 	case OPTIONS_ANSWERED:
-		return fflush(stdout) == 0 ? 0 : 1;
+		return finish(0);
 	case OPTIONS_BAD:
 		return 1;
 	default:
@@ -549,9 +560,5 @@ main(int argc, char **argv)
 	}
 	rc = run(s, &o);
 	secret_free(s);
-	if (fflush(stdout) != 0 || ferror(stdout)) {
-		log_error("standard output: %s", strerror(errno));
-		rc = -1;
-	}
-	return rc == 0 ? 0 : 1;
+	return finish(rc);
 }

@@ -49,9 +49,10 @@ void keyholder_stop(struct keyholder *h);
 int keyholder_fd(const struct keyholder *h);
 
 /*
- * Loads the key at `path` into slot `slot` (under KEYHOLDER_SLOTS), replacing what was there
- * only on success; public_key gets its public half. -1 with a sentence in why.
- * Waits 20 seconds at most (an encrypted key takes time by design).
+ * Loads the key at `path` into slot `slot` (under KEYHOLDER_SLOTS), replacing
+ * what was there only on success; public_key gets its public half. -1 with a
+ * sentence in why. Waits 20 seconds at most (an encrypted key takes time by
+ * design).
  */
 int keyholder_load(struct keyholder *h, unsigned int slot, const char *path,
     uint8_t public_key[static CERT_PUBLIC_LEN], char *why, size_t len);

@@ -2,9 +2,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <grp.h>
 #include <libgen.h>
-#include <pwd.h>
+#include <linux/capability.h>
 #include <sched.h>
 #include <signal.h>
 #include <sodium.h>
@@ -13,7 +12,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/capability.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -251,6 +249,14 @@ read_passphrase(struct vault *v, const char *path)
 	return 0;
 }
 
+/* As dirname(3) would write it: no slash at the end. */
+static void
+trim(char *dir)
+{
+	for (size_t len = strlen(dir); len > 1 && dir[len - 1] == '/';)
+		dir[--len] = '\0';
+}
+
 static int
 list_directories(struct holder *h, const struct keyholder_config *c)
 {
@@ -264,51 +270,17 @@ list_directories(struct holder *h, const struct keyholder_config *c)
 			snprintf(h->dirs[i], PATH_MAX, "%s", c->paths[i]);
 		else
 			directory_of(h->dirs[i], c->paths[i]);
+		trim(h->dirs[i]);
 	}
 	h->ndirs = c->npaths;
 	return 0;
 }
 
-/*
- * As priv_drop(), but started as root it keeps CAP_DAC_READ_SEARCH: a reload
- * reads the root-owned 0600 keys again.
- */
-static int
-drop(const char *user)
-{
-	static const cap_value_t kept[] = { CAP_DAC_READ_SEARCH };
-	const struct passwd *pw;
-	cap_t caps;
-	int r;
-
-	if (user == NULL || geteuid() != 0)
-		return priv_drop(NULL);
-	pw = getpwnam(user);
-	if (pw == NULL || prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) != 0 ||
-	    setgroups(0, NULL) != 0 ||
-	    setresgid(pw->pw_gid, pw->pw_gid, pw->pw_gid) != 0 ||
-	    setresuid(pw->pw_uid, pw->pw_uid, pw->pw_uid) != 0) {
-		log_error("keyholder: cannot become user %s: %s", user,
-		    pw == NULL ? "no such user" : strerror(errno));
-		return -1;
-	}
-	caps = cap_init();
-	r = caps == NULL ||
-	    cap_set_flag(caps, CAP_PERMITTED, 1, kept, CAP_SET) != 0 ||
-	    cap_set_flag(caps, CAP_EFFECTIVE, 1, kept, CAP_SET) != 0 ||
-	    cap_set_proc(caps) != 0 ||
-	    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 ||
-	    prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0;
-	if (r != 0)
-		log_error(
-		    "keyholder: cannot give up rights: %s", strerror(errno));
-	cap_free(caps);
-	return r == 0 ? 0 : -1;
-}
-
 static int
 confine(const struct holder *h, const struct keyholder_config *c)
 {
+	/* a reload reads root-owned 0600 keys again */
+	static const int kept[] = { CAP_DAC_READ_SEARCH };
 	struct priv_path *paths = calloc(h->ndirs + 1, sizeof *paths);
 	int r = 0;
 
@@ -317,7 +289,7 @@ confine(const struct holder *h, const struct keyholder_config *c)
 	if (unshare(CLONE_NEWNET) != 0)
 		log_debug("keyholder: no network namespace of its own: %s",
 		    strerror(errno)); /* seccomp still denies socket() */
-	if (drop(c->user) != 0 || priv_child() != 0)
+	if (priv_drop_keep(c->user, kept, 1) != 0 || priv_child() != 0)
 		r = -1;
 	for (size_t i = 0; i < h->ndirs; i++)
 		paths[i].path = h->dirs[i];

@@ -1,0 +1,66 @@
+/*
+ * A worker: one thread with its own loop, batch, buffers and counters. UDP is
+ * three verbs: receive a batch, answer it, send it; TCP is in stream.h. The
+ * threads share nothing that is written on the way of a packet.
+ */
+#ifndef ROUGHTIME_WORKER_H
+#define ROUGHTIME_WORKER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "roughtime/admission.h"
+#include "roughtime/conn.h"
+#include "roughtime/counters.h"
+#include "roughtime/identity.h"
+#include "roughtime/listen.h"
+#include "roughtime/timesource.h"
+
+struct worker; /* opaque: belongs to its thread once it runs */
+
+/* For the life of the worker. */
+struct worker_setup {
+	size_t index; /* for identity_acquire */
+	struct identities *identities;
+	const struct timesource *time;
+	struct admission *admission;
+	size_t batch;
+	size_t tcp_connections;
+	size_t tcp_max_frame;
+	size_t tcp_max_outstanding;
+};
+
+/*
+ * What a reload may change, as a whole; malloc, owned by the worker. A socket
+ * that is not listed any more is emptied, then left alone; sockets stay the
+ * caller's.
+ */
+struct worker_config {
+	struct limit *limit; /* NULL: off */
+	double grease; /* fraction of replies */
+	struct conn_limits tcp;
+	int udp_fds[LISTEN_MAX];
+	size_t udp_count;
+	int tcp_fds[LISTEN_MAX]; /* listeners */
+	size_t tcp_count;
+};
+void worker_config_free(struct worker_config *c);
+
+/* NULL with errno. Takes `config` when it succeeds. */
+struct worker *
+worker_new(const struct worker_setup *setup, struct worker_config *config);
+void worker_free(struct worker *w); /* after worker_join, or never started */
+
+int worker_start(struct worker *w); /* 0, or -1 with errno */
+/* Hands over a new configuration; used from its next turn on. */
+void worker_configure(struct worker *w, struct worker_config *config);
+/* It has taken what was handed over: sockets not listed may be closed. */
+bool worker_settled(const struct worker *w);
+/* Asks it to answer what is queued and to end; bounded by `drain_s`. */
+void worker_stop(struct worker *w, double drain_s);
+void worker_join(struct worker *w);
+
+const struct counters *worker_counters(const struct worker *w);
+
+#endif

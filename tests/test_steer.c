@@ -13,6 +13,7 @@
 
 #include "base/wire.h"
 #include "net/sock.h"
+#include "roughtime/request.h"
 
 #define MIN_LEN 1024
 
@@ -294,6 +295,85 @@ short_datagrams_are_guarded(void **state)
 	close(server);
 }
 
+static uint32_t
+next_random(void)
+{
+	static uint64_t seed = 20021;
+
+	seed = seed * 6364136223846793005u + 1442695040888963407u;
+	return (uint32_t)(seed >> 33);
+}
+
+/* A request of any version, with or without SRV; returns its length. */
+static size_t
+make_request(void)
+{
+	static const uint8_t nonce[64] = { 1, 2, 3 };
+	static const uint8_t srv[32] = { 0 };
+	const struct request_spec spec = {
+		.versions = 1u << next_random() % VERSION_ROWS,
+		.nonce = nonce,
+		.srv = next_random() % 2 == 0 ? srv : NULL,
+		.size = 1028 + next_random() % 64 * 4,
+	};
+	size_t len = request_make(datagram, sizeof datagram, &spec);
+
+	assert_true(len >= MIN_LEN);
+	return len;
+}
+
+/* Changes up to three bytes of the head, small numbers most, or the length. */
+static size_t
+spoil(size_t len)
+{
+	for (uint32_t n = next_random() % 4; n > 0; n--)
+		datagram[next_random() % 64] =
+		    (uint8_t)(next_random() % 2 == 0 ? next_random() % 34
+						     : next_random());
+	if (next_random() % 8 == 0)
+		len = len - 4 + next_random() % 9;
+	return len;
+}
+
+/* The promise: nothing that request_parse() takes is dropped. */
+static void
+drops_nothing_that_parses(void **state)
+{
+	static const uint8_t srv[1][32] = { { 0 } };
+	const struct request_policy policy = {
+		.versions = VERSION_ALL, .identities = 1, .srv = srv
+	};
+	unsigned int parsed = 0, passed = 0, dropped = 0;
+	uint8_t buf[2000];
+	int server, client;
+
+	(void)state;
+	open_pair("127.0.0.1", "127.0.0.1", &server, &client);
+	assert_int_equal(steer_roughtime_filter(server, MIN_LEN), 0);
+	for (int i = 0; i < 20000; i++) {
+		size_t len = spoil(make_request());
+		struct view packet = { datagram, len };
+		struct request r;
+		bool good_one =
+		    request_parse(&r, packet, MIN_LEN, &policy) == REQUEST_OK;
+		bool through;
+
+		assert_int_equal(send(client, datagram, len, 0), (ssize_t)len);
+		through = recv(server, buf, sizeof buf, MSG_DONTWAIT) > 0;
+		if (good_one && !through)
+			fail_msg("dropped a good request, round %d", i);
+		parsed += good_one;
+		passed += through && !good_one;
+		dropped += !through;
+	}
+	/* All three happen, so that the promise was put to the test. */
+	assert_in_range(parsed, 1000, 19000);
+	assert_in_range(passed, 100, 19000);
+	assert_in_range(dropped, 1000, 19000);
+	close(client);
+	close(server);
+}
+
 static void
 a_full_queue_counts_too(void **state)
 {
@@ -338,6 +418,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(passes_requests_and_counts_the_rest),
 		cmocka_unit_test(short_datagrams_are_guarded),
+		cmocka_unit_test(drops_nothing_that_parses),
 		cmocka_unit_test(a_full_queue_counts_too),
 		cmocka_unit_test(faults_are_told),
 	};

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -48,36 +49,73 @@ on_signal(int number)
 	interrupted = number;
 }
 
-/* Without SA_RESTART, so that a signal ends read(2). */
-static void
-catch_signals(struct sigaction old[static 3], bool on)
-{
-	static const int numbers[] = { SIGINT, SIGTERM, SIGHUP };
-	struct sigaction act = { .sa_handler = on_signal };
+/*
+ * Signals that would leave the terminal without echo. They are blocked but
+ * for the wait in ppoll(2), so that none is lost between two looks.
+ */
+#define CAUGHT 3
+static const int caught[CAUGHT] = { SIGINT, SIGTERM, SIGHUP };
 
-	for (size_t i = 0; i < 3; i++) {
-		if (on)
-			sigaction(numbers[i], &act, &old[i]);
-		else
-			sigaction(numbers[i], &old[i], NULL);
-	}
+struct signals {
+	struct sigaction actions[CAUGHT];
+	sigset_t mask;
+};
+
+static void
+catch_signals(struct signals *old)
+{
+	struct sigaction act = { .sa_handler = on_signal };
+	sigset_t block;
+
+	interrupted = 0;
+	sigemptyset(&block);
+	for (size_t i = 0; i < CAUGHT; i++)
+		sigaddset(&block, caught[i]);
+	sigprocmask(SIG_BLOCK, &block, &old->mask);
+	for (size_t i = 0; i < CAUGHT; i++)
+		sigaction(caught[i], &act, &old->actions[i]);
+}
+
+static void
+release_signals(const struct signals *old)
+{
+	for (size_t i = 0; i < CAUGHT; i++)
+		sigaction(caught[i], &old->actions[i], NULL);
+	sigprocmask(SIG_SETMASK, &old->mask, NULL);
+}
+
+struct terminal {
+	int fd;
+	struct termios modes; /* as they were */
+	struct signals signals;
+};
+
+/* Waits for a line; false when a signal or an error came first. */
+static bool
+wait_line(const struct terminal *t)
+{
+	struct pollfd p = { .fd = t->fd, .events = POLLIN };
+	int n;
+
+	do
+		n = ppoll(&p, 1, NULL, &t->signals.mask);
+	while (n < 0 && errno == EINTR && !interrupted);
+	return n > 0 && !interrupted;
 }
 
 static int
-read_line(int tty, const char *question, char *buf, size_t *len,
-    char why[static FILE_WHY_LEN])
+read_line(const struct terminal *t, const char *question, char *buf,
+    size_t *len, char why[static FILE_WHY_LEN])
 {
 	ssize_t n;
 
-	if (write(tty, question, strlen(question)) < 0)
+	if (write(t->fd, question, strlen(question)) < 0)
 		return fail(why, "terminal", strerror(errno));
-	/* a terminal gives one line at a time */
-	n = read(tty, buf, PASSPHRASE_MAX);
-	if (interrupted)
+	if (!wait_line(t))
 		return fail(why, "passphrase", "interrupted");
-	if (n < 0)
-		return fail(why, "terminal", strerror(errno));
-	if (write(tty, "\n", 1) < 0)
+	/* a terminal gives one line at a time */
+	n = read(t->fd, buf, PASSPHRASE_MAX);
+	if (n < 0 || write(t->fd, "\n", 1) < 0)
 		return fail(why, "terminal", strerror(errno));
 	*len = line_len(buf, (size_t)n);
 	if (*len == 0)
@@ -88,16 +126,16 @@ read_line(int tty, const char *question, char *buf, size_t *len,
 }
 
 static int
-ask(int tty, const char *question, char *buf, char *again, size_t *len,
-    char why[static FILE_WHY_LEN])
+ask(const struct terminal *t, const char *question, char *buf, char *again,
+    size_t *len, char why[static FILE_WHY_LEN])
 {
 	size_t again_len;
 
-	if (read_line(tty, question, buf, len, why) != 0)
+	if (read_line(t, question, buf, len, why) != 0)
 		return -1;
 	if (again == NULL)
 		return 0;
-	if (read_line(tty, "Once more: ", again, &again_len, why) != 0)
+	if (read_line(t, "Once more: ", again, &again_len, why) != 0)
 		return -1;
 	if (*len != again_len || memcmp(buf, again, *len) != 0)
 		return fail(why, "terminal", "the passphrases differ");
@@ -108,26 +146,26 @@ int
 passphrase_ask(const char *question, char *buf, char *again, size_t *len,
     char why[static FILE_WHY_LEN])
 {
-	struct sigaction old_signals[3];
-	struct termios old, silent;
-	int tty = open("/dev/tty", O_RDWR | O_NOCTTY | O_CLOEXEC);
+	struct terminal t = { .fd = open(
+				  "/dev/tty", O_RDWR | O_NOCTTY | O_CLOEXEC) };
+	struct termios silent;
 	int rc;
 
-	if (tty < 0)
+	if (t.fd < 0)
 		return fail(why, "passphrase",
 		    "no terminal to ask on; use --passphrase-file");
-	if (tcgetattr(tty, &old) != 0) {
+	if (tcgetattr(t.fd, &t.modes) != 0) {
 		fail(why, "terminal", strerror(errno));
-		close(tty);
+		close(t.fd);
 		return -1;
 	}
-	silent = old;
+	silent = t.modes;
 	silent.c_lflag &= ~(tcflag_t)ECHO;
-	catch_signals(old_signals, true);
-	tcsetattr(tty, TCSAFLUSH, &silent);
-	rc = ask(tty, question, buf, again, len, why);
-	tcsetattr(tty, TCSAFLUSH, &old);
-	catch_signals(old_signals, false);
-	close(tty);
+	catch_signals(&t.signals);
+	tcsetattr(t.fd, TCSAFLUSH, &silent);
+	rc = ask(&t, question, buf, again, len, why);
+	tcsetattr(t.fd, TCSAFLUSH, &t.modes);
+	release_signals(&t.signals);
+	close(t.fd);
 	return rc;
 }

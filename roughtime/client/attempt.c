@@ -193,6 +193,21 @@ for_another_request(const struct attempt *a, enum verify_fault fault)
 	    (fault == VERIFY_ROOT && !framed(&a->rung));
 }
 
+/* For the diagnosis only: would the compatibility mode have helped? */
+static bool
+passes_compat(const struct attempt *a, const struct attempt_options *o,
+    struct view packet)
+{
+	struct verify_options compat = { .compat_capital_t = true };
+	const struct asked *q = &a->asked[(a->tries - 1) % ATTEMPT_KEPT];
+	struct verify_result result;
+
+	return o->public_key != NULL &&
+	    verify_response(&result, o->public_key,
+		(struct view){ q->packet, q->len }, packet,
+		&compat) == VERIFY_OK;
+}
+
 void
 attempt_judge(struct attempt *a, const struct attempt_options *o,
     struct view packet, uint64_t now_ns)
@@ -224,6 +239,8 @@ attempt_judge(struct attempt *a, const struct attempt_options *o,
 	a->seen.invalid++;
 	a->seen.fault = fault;
 	a->seen.reply_len = packet.len;
+	if (fault == VERIFY_CERT_SIGNATURE)
+		a->seen.capital_t = passes_compat(a, o, packet);
 }
 
 static void

@@ -47,6 +47,7 @@ struct attempt_seen {
 	unsigned int stale; /* replies to another request: skipped */
 	unsigned int invalid;
 	enum verify_fault fault;
+	bool capital_t; /* would pass with rfc10049-capital-t */
 	size_t reply_len; /* of the last reply, good or bad */
 };
 

@@ -133,6 +133,13 @@ explain_invalid(struct text *t, const struct attempt_seen *s)
 	    proto_name(s->proto));
 	switch (weight(fault)) {
 	case 6:
+		if (s->capital_t) {
+			say(t,
+			    "It is a version 1 reply signed with the contexts "
+			    "of the drafts: --compat rfc10049-capital-t "
+			    "accepts it.\n");
+			return DIAGNOSIS_WRONG_KEY;
+		}
 		say(t,
 		    "Check the public key with whoever runs the server. If "
 		    "the key is right, somebody else is answering.\n");

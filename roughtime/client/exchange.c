@@ -16,26 +16,44 @@
 #define SETTLE_NS (2500 * MS)
 #define LAST_TRY_NS (1500 * MS)
 
+/* TCP only when UDP has had its chance (RFC 10049 section 5). */
+static uint64_t
+tcp_delay(const struct exchange *x, unsigned int protos)
+{
+	bool alone = protos == EXCHANGE_TCP;
+
+	for (size_t i = 0; i < x->count; i++)
+		alone = alone && x->list[i].seen.proto == SOCK_TCP;
+	return x->all || alone ? 0 : TCP_AFTER_NS;
+}
+
+static void
+plan_one(struct exchange *x, const struct rung *rung, enum sock_proto proto,
+    const struct addr *addr, uint64_t at_ns)
+{
+	if (x->count < EXCHANGE_MAX)
+		attempt_init(&x->list[x->count++], rung, proto, addr, at_ns);
+}
+
 void
 exchange_plan(struct exchange *x, const struct rung *rungs, size_t n,
     unsigned int protos, const struct addr *addrs, size_t n_addrs)
 {
 	uint64_t now = clock_monotonic_ns();
-	uint64_t tcp = x->all || protos == EXCHANGE_TCP ? 0 : TCP_AFTER_NS;
+	uint64_t tcp = tcp_delay(x, protos);
 
-	x->list = command_alloc(n * n_addrs * 2, sizeof *x->list);
-	x->count = 0;
+	if (x->list == NULL)
+		x->list = command_alloc(EXCHANGE_MAX, sizeof *x->list);
 	for (size_t i = 0; i < n_addrs; i++) {
 		for (size_t r = 0; r < n; r++) {
 			uint64_t at =
 			    now + i * NEXT_ADDRESS_NS + rungs[r].delay_ms * MS;
 
 			if (protos & EXCHANGE_UDP)
-				attempt_init(&x->list[x->count++], &rungs[r],
-				    SOCK_UDP, &addrs[i], at);
+				plan_one(x, &rungs[r], SOCK_UDP, &addrs[i], at);
 			if (protos & EXCHANGE_TCP && ladder_on_tcp(&rungs[r]))
-				attempt_init(&x->list[x->count++], &rungs[r],
-				    SOCK_TCP, &addrs[i], at + tcp);
+				plan_one(x, &rungs[r], SOCK_TCP, &addrs[i],
+				    at + tcp);
 		}
 	}
 }

@@ -20,9 +20,9 @@ struct exchange {
 };
 
 /*
- * Plans `rungs` over `protos` (bits 1 << SOCK_UDP, 1 << SOCK_TCP) to every
- * address. TCP waits until UDP has had its chance, unless it is alone or
- * `all` is set.
+ * Plans `rungs` over `protos` to every address, beside what is planned
+ * already. TCP waits until UDP has had its chance, unless it is alone or `all`
+ * is set.
  */
 #define EXCHANGE_UDP (1u << SOCK_UDP)
 #define EXCHANGE_TCP (1u << SOCK_TCP)

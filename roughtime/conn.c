@@ -17,6 +17,7 @@ conn_reset(struct conn *c, const struct addr *peer, uint64_t now_ns)
 		.out = c->out,
 		.in_cap = c->in_cap,
 		.out_cap = c->out_cap,
+		.max_frame = c->max_frame,
 		.peer = *peer,
 		.times.idle_since_ns = now_ns };
 
@@ -100,7 +101,7 @@ conn_next(struct conn *c, uint64_t now_ns, struct view *frame)
 	if (c->closing)
 		return false;
 	switch (conn_frame(
-	    c->in + c->taken, c->in_len - c->taken, c->in_cap, &total)) {
+	    c->in + c->taken, c->in_len - c->taken, c->max_frame, &total)) {
 	case CONN_FRAME_PART:
 		part_came(c, now_ns);
 		return false;

@@ -49,6 +49,7 @@ struct conn {
 
 	uint8_t *in, *out; /* the owner's memory */
 	size_t in_cap, out_cap;
+	size_t max_frame; /* bytes, in_cap at most */
 	size_t in_len, taken;
 	size_t out_at, out_len;
 	size_t jobs; /* of this turn */

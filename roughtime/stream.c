@@ -15,6 +15,7 @@
 #define ACCEPT_ROUND 16 /* connections taken in one turn of a listener */
 #define ACCEPT_PAUSE_S 0.5
 #define TICK_S 0.25
+#define READ_CAP 16384 /* several requests a read, where a client has them */
 #define DRAIN_ROUNDS 64
 
 struct listener {
@@ -374,7 +375,8 @@ static int
 buffers_new(struct stream *s)
 {
 	size_t n = s->setup.max_connections;
-	size_t in_cap = s->setup.max_frame;
+	size_t max_frame = s->setup.max_frame;
+	size_t in_cap = max_frame > READ_CAP ? max_frame : READ_CAP;
 	size_t out_cap = s->setup.max_outstanding * RESPONSE_MAX;
 	uint8_t *p;
 
@@ -391,6 +393,7 @@ buffers_new(struct stream *s)
 			.in_cap = in_cap,
 			.out = p + in_cap,
 			.out_cap = out_cap,
+			.max_frame = max_frame,
 			.next = s->free };
 		s->free = &s->conns[i];
 	}

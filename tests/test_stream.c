@@ -26,9 +26,11 @@ static uint8_t in[IN_CAP], out[OUT_CAP];
 static struct conn
 make_conn(int *far)
 {
-	struct conn c = {
-		.in = in, .in_cap = IN_CAP, .out = out, .out_cap = OUT_CAP
-	};
+	struct conn c = { .in = in,
+		.in_cap = IN_CAP,
+		.max_frame = IN_CAP,
+		.out = out,
+		.out_cap = OUT_CAP };
 	struct addr nobody = { .sa.sa_family = AF_INET };
 	int pair[2];
 

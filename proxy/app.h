@@ -1,0 +1,88 @@
+/*
+ * The application model (Spectrum's, field by field): what is listened on,
+ * where it goes, and under which rules. Plain data, made by proxy/settings
+ * from l4proxyd.yaml, never changed afterwards.
+ */
+#ifndef PROXY_APP_H
+#define PROXY_APP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "net/addr.h"
+#include "net/sock.h"
+
+#define APP_NAME_MAX 64
+#define APP_EDGES_MAX 64
+#define APP_ORIGINS_MAX 64
+
+/* proxy_protocol: how the origin learns the client's address. */
+enum app_header {
+	APP_HEADER_OFF = 0,
+	APP_HEADER_V1, /* TCP */
+	APP_HEADER_V2, /* TCP: once; UDP: on each datagram */
+	APP_HEADER_V2_FIRST, /* UDP: on the first datagram of a flow */
+	APP_HEADER_SIMPLE, /* UDP: Simple Proxy Protocol, both ways */
+};
+
+enum app_balance {
+	APP_ROUND_ROBIN = 0,
+	APP_LEAST_CONNECTIONS,
+	APP_SOURCE_HASH,
+};
+
+enum app_rule_action { APP_ALLOW = 0, APP_DENY };
+
+struct app_prefix {
+	struct addr address; /* masked, port 0 */
+	unsigned int bits; /* of the address family */
+};
+
+struct app_origin {
+	struct addr address; /* with the port that edge port_first maps to */
+	unsigned int weight; /* >= 1 */
+};
+
+struct app_timeouts {
+	uint32_t connect_ms;
+	uint32_t idle_ms; /* TCP: no byte either way; UDP: no datagram */
+	uint32_t lifetime_ms; /* 0: none */
+};
+
+struct app_limits {
+	uint32_t connections; /* live sessions or flows; 0: none */
+	uint32_t connections_per_prefix;
+	double new_per_s; /* 0: none */
+	double new_per_s_per_prefix;
+	uint64_t bytes_per_s; /* 0: none */
+	unsigned int prefix4, prefix6; /* bits of a client prefix */
+};
+
+struct app {
+	char name[APP_NAME_MAX];
+	enum sock_proto proto;
+	uint16_t port_first, port_last; /* edge ports, inclusive */
+	size_t edges;
+	struct addr edge[APP_EDGES_MAX]; /* port 0; wildcards for `all` */
+	size_t origins;
+	struct app_origin origin[APP_ORIGINS_MAX];
+	enum app_balance balance;
+	enum app_header header;
+	size_t allows, denies; /* ip_firewall */
+	struct app_prefix *allow, *deny; /* malloc, owned by the settings */
+	struct app_timeouts timeouts;
+	struct app_limits limits;
+};
+
+/* The origin's address for a client that came to `edge_port`: offset mapping
+ * (1005 of 1000-2000 to 3000… gives 3005). */
+struct addr
+app_origin_for(const struct app *a, size_t origin, uint16_t edge_port);
+
+/* ip_firewall: a deny that matches wins by the longer prefix; an allow list
+ * that is not empty denies the rest. v4-mapped addresses count as IPv4. */
+enum app_rule_action
+app_firewall(const struct app *a, const struct addr *client);
+
+#endif

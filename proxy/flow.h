@@ -1,0 +1,63 @@
+/*
+ * The UDP flow table of one worker: bounded, allocated at start, keyed by
+ * SipHash of (client, edge address and port). Expiry by a timer wheel.
+ * Eviction when full: the oldest flow that never had a reply; a flow that has
+ * had replies gives way only when no other kind exists. Pure: time comes in.
+ */
+#ifndef PROXY_FLOW_H
+#define PROXY_FLOW_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "net/addr.h"
+#include "proxy/app.h"
+#include "proxy/status.h"
+
+struct flow {
+	/* owned by the table */
+	uint32_t bucket_next, wheel_next, wheel_prev, age_next, age_prev;
+	uint32_t slot; /* of the wheel */
+	/* the key */
+	struct addr client;
+	struct addr edge; /* the address and port that were asked */
+	/* the flow */
+	uint16_t app; /* index */
+	int16_t origin; /* index in the application */
+	int fd; /* connected socket to the origin, -1 none */
+	bool replied;
+	uint64_t connect_us; /* Unix */
+	uint64_t expires_ms; /* monotonic */
+	uint64_t client_bytes, origin_bytes;
+	uint32_t client_packets, origin_packets;
+};
+
+struct flow_table; /* opaque */
+
+typedef void flow_closed_fn(void *context, struct flow *f, enum status status);
+
+/* `closed` is called before a flow leaves the table for whatever reason. */
+struct flow_table *flow_table_new(
+    uint32_t capacity, uint64_t now_ms, flow_closed_fn *closed, void *context);
+void flow_table_free(struct flow_table *t); /* closes all: STATUS_CLOSED */
+
+struct flow *flow_find(
+    struct flow_table *t, const struct addr *client, const struct addr *edge);
+/* A new flow, evicting when full; NULL only when eviction is not allowed
+ * (every flow has had replies and `may_evict_replied` is false). */
+struct flow *flow_add(struct flow_table *t, const struct addr *client,
+    const struct addr *edge, uint64_t now_ms, uint32_t idle_ms,
+    bool may_evict_replied);
+/* A datagram passed: expiry moves on (lazily), counts go up. */
+void flow_touch(struct flow_table *t, struct flow *f, uint64_t now_ms,
+    uint32_t idle_ms, bool from_origin, size_t bytes);
+void flow_close(struct flow_table *t, struct flow *f, enum status status);
+/* Closes what has expired; bounded work a call. Returns how many. */
+size_t flow_expire(struct flow_table *t, uint64_t now_ms);
+
+uint32_t flow_count(const struct flow_table *t);
+uint32_t flow_index(const struct flow_table *t, const struct flow *f);
+struct flow *flow_at(struct flow_table *t, uint32_t index); /* NULL: free */
+
+#endif

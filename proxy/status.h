@@ -1,0 +1,43 @@
+/*
+ * Spectrum's status codes: how a session or a flow ended. One row a cause.
+ */
+#ifndef PROXY_STATUS_H
+#define PROXY_STATUS_H
+
+enum status {
+	STATUS_OPEN = 0,
+	STATUS_CLOSED = 200,
+	STATUS_FIREWALL = 403,
+	STATUS_ORIGIN_RESET = 444, /* ECONNRESET while open */
+	STATUS_ORIGIN_TIMEDOUT = 445, /* ETIMEDOUT while open */
+	STATUS_ORIGIN_UNREACHABLE = 446, /* EHOSTUNREACH, ENETUNREACH */
+	STATUS_ORIGIN_REFUSED = 447, /* ECONNREFUSED while open (UDP) */
+	STATUS_ORIGIN_PIPE = 448, /* EPIPE */
+	STATUS_CLIENT_RESET = 495,
+	STATUS_CLIENT_TIMEDOUT = 496,
+	STATUS_CLIENT_UNREACHABLE = 497,
+	STATUS_CLIENT_REFUSED = 498,
+	STATUS_CLIENT_PIPE = 499,
+	STATUS_UNAVAILABLE = 503, /* our own lack: fds, limits, drain */
+	STATUS_CONNECT_FAILED = 520, /* any other errno while connecting */
+	STATUS_CONNECT_REFUSED = 521,
+	STATUS_CONNECT_TIMEDOUT = 522,
+	STATUS_CONNECT_UNREACHABLE = 523,
+	STATUS_CONNECT_RESET = 524,
+	STATUS_RESOLVE_FAILED = 530,
+	STATUS_RESOLVE_EMPTY = 531,
+	STATUS_RESOLVE_TIMEDOUT = 532,
+	STATUS_ORIGIN_BLOCKED = 533,
+};
+
+enum status_side {
+	STATUS_SIDE_CLIENT = 0,
+	STATUS_SIDE_ORIGIN,
+	STATUS_SIDE_CONNECT
+};
+
+/* The code for `error` (errno; 0: orderly close) seen on `side`. */
+enum status status_from_errno(enum status_side side, int error);
+const char *status_str(enum status status); /* plain words */
+
+#endif

@@ -17,11 +17,12 @@ BUILD ?= $(if $(SAN),build/san,build)
 # Objects apart: the room roughtime/ and the program roughtime share a name.
 OBJ = $(BUILD)/obj
 
-ROOMS := base net config keys roughtime
-PROGRAMS := roughtimed roughtime roughtime-keys
+ROOMS := base net config keys roughtime proxy
+PROGRAMS := roughtimed roughtime roughtime-keys l4proxyd
 MAIN_roughtimed := roughtime/roughtimed.c
 MAIN_roughtime := roughtime/roughtime.c
 MAIN_roughtime-keys := keys/roughtime-keys.c
+MAIN_l4proxyd := proxy/l4proxyd.c
 MAINS := $(foreach p,$(PROGRAMS),$(MAIN_$(p)))
 
 PKGS := libsodium yaml-0.1 jansson libseccomp
@@ -53,7 +54,7 @@ LIB := $(BUILD)/libtimeshare.a
 TESTS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/test_*.c))
 FUZZ := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 BENCHES := $(patsubst bench/%.c,$(BUILD)/bench/%,$(wildcard bench/*.c))
-MANS := $(wildcard keys/*.[1-8] roughtime/*.[1-8] config/*.[1-8])
+MANS := $(wildcard keys/*.[1-8] roughtime/*.[1-8] config/*.[1-8] proxy/*.[1-8])
 READY := $(foreach p,$(PROGRAMS),$(if $(wildcard $(MAIN_$(p))),$(p)))
 
 all: optional $(LIB) $(READY:%=$(BUILD)/%)

@@ -1,0 +1,134 @@
+"""Fixtures of the system stories, and the rule that a skip is not a pass."""
+import os
+import subprocess
+
+import harness
+import pytest
+
+not_run = []
+
+
+def did_not_run(request, why):
+    """For a story that this machine cannot tell: loud, and in CI a failure."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(f"did not run, which CI does not accept: {why}")
+    not_run.append((request.node.nodeid, why))
+    pytest.skip(why)
+
+
+def pytest_terminal_summary(terminalreporter):
+    for node, why in not_run:
+        terminalreporter.write_line(f"DID NOT RUN: {node}: {why}", red=True)
+
+
+@pytest.fixture
+def tmp_path(tmp_path_factory):
+    return harness.new_directory(tmp_path_factory, "story")
+
+
+@pytest.fixture(scope="session")
+def identity(tmp_path_factory):
+    return harness.Identity(
+        harness.new_directory(tmp_path_factory, "identity"))
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory, identity):
+    """One plain daemon for the tests of a file that need no special one."""
+    port = harness.free_port()
+    directory = harness.new_directory(tmp_path_factory, "server")
+    with harness.Roughtimed(directory,
+                            harness.base_config(port, [identity])) as daemon:
+        daemon.port = port
+        yield daemon
+        assert daemon.alive(), daemon.log()
+
+
+@pytest.fixture
+def start(tmp_path, identity):
+    """start(key=value…) -> a running daemon; all are stopped cleanly."""
+    running = []
+
+    def make(identities=None, **config):
+        daemon = launch(tmp_path, running, identities or [identity], config)
+        daemon.wait_ready()
+        return daemon
+    yield make
+    for daemon in running:
+        daemon.stop()
+
+
+def launch(tmp_path, running, identities, config):
+    port = config.pop("port", None) or harness.free_port()
+    full = harness.base_config(port, identities)
+    prefix = config.pop("prefix", ())
+    full.update(config)
+    full = {k: v for k, v in full.items() if v is not None}
+    daemon = harness.Roughtimed(tmp_path, full, prefix=prefix,
+                                name=f"roughtimed-{len(running)}")
+    daemon.port = port
+    running.append(daemon)
+    return daemon.start(wait=False)
+
+
+@pytest.fixture
+def as_root(request):
+    if os.geteuid() != 0:
+        did_not_run(request, "needs root")
+
+
+class Namespaces:
+    """Hosts on one wire: network namespaces at a bridge of their own."""
+
+    def __init__(self):
+        self.tag = f"ts{os.getpid() % 100000}"
+        self.names = []
+
+    @staticmethod
+    def ip(*argv):
+        subprocess.run(["ip", *argv], check=True, stdout=subprocess.PIPE,
+                       stderr=subprocess.PIPE)
+
+    def start(self):
+        self.wire = self.add("wire")
+        self.inside(self.wire, "link", "add", "br0", "type", "bridge")
+        self.inside(self.wire, "link", "set", "br0", "up")
+
+    def add(self, name):
+        name = f"{self.tag}-{name}"
+        self.ip("netns", "add", name)
+        self.names.append(name)
+        self.inside(name, "link", "set", "lo", "up")
+        return name
+
+    def inside(self, name, *argv):
+        self.ip("-n", name, *argv)
+
+    def host(self, name, *addresses):
+        """A namespace with these addresses on the wire; its full name."""
+        full = self.add(name)
+        port = f"p{len(self.names)}"
+        self.inside(self.wire, "link", "add", port, "type", "veth", "peer",
+                    "name", "eth0", "netns", full)
+        self.inside(self.wire, "link", "set", port, "master", "br0", "up")
+        for address in addresses:
+            self.inside(full, "address", "add", address, "dev", "eth0",
+                        *(["nodad"] if ":" in address else []))
+        self.inside(full, "link", "set", "eth0", "up")
+        return full
+
+    def stop(self):
+        for name in reversed(self.names):
+            self.ip("netns", "delete", name)
+
+
+@pytest.fixture
+def namespaces(request, as_root):
+    world = Namespaces()
+    try:
+        world.start()
+    except (OSError, subprocess.CalledProcessError) as e:
+        world.stop()
+        did_not_run(request, f"no network namespaces here: {e}")
+    yield world
+    world.stop()

@@ -49,8 +49,8 @@ def start(tmp_path, identity):
     """start(key=value…) -> a running daemon; all are stopped cleanly."""
     running = []
 
-    def make(identities=None, **config):
-        daemon = launch(tmp_path, running, identities or [identity], config)
+    def make(keys=None, **config):
+        daemon = launch(tmp_path, running, keys or [identity], config)
         daemon.wait_ready()
         return daemon
     yield make
@@ -58,9 +58,9 @@ def start(tmp_path, identity):
         daemon.stop()
 
 
-def launch(tmp_path, running, identities, config):
+def launch(tmp_path, running, keys, config):
     port = config.pop("port", None) or harness.free_port()
-    full = harness.base_config(port, identities)
+    full = harness.base_config(port, keys)
     prefix = config.pop("prefix", ())
     full.update(config)
     full = {k: v for k, v in full.items() if v is not None}

@@ -131,7 +131,8 @@ def test_replies_fed_back(server, identity):
         ends_alive(server, identity, udp)
         reasons = told(before, server.counters())
     assert sum(reasons.values()) == sent
-    assert reasons.get("reject_is_response", 0) >= len(replies) - 1
+    # Google's and the two with NONC in SREP end at the socket filter.
+    assert reasons["reject_is_response"] >= len(replies) - 3
 
 
 def test_spoofed_port_of_the_server_itself(server, identity):

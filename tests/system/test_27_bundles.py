@@ -42,8 +42,8 @@ def test_bundle_of_the_tool(tmp_path, start):
     queue = tmp_path / "queue"
     queue.mkdir()
     harness.run("roughtime-keys", "delegate", "-k", identity.path, "-o",
-                queue / "one", "--for", "2d")
-    harness.give(queue / "one")
+                queue / "one.bundle", "--for", "2d")
+    harness.give(queue / "one.bundle")
     daemon = start(identities=[{"name": "offline", "public_key":
                                 identity.public_text,
                                 "delegations": str(queue)}])
@@ -94,8 +94,8 @@ def check_cert(version, cert, lines, public):
 def test_next_bundle_is_taken_in_time(start, bundles):
     """Two bundles that overlap: no request in between goes unanswered."""
     now = time.time()
-    first = bundles.add("a", now - 10, now + 8)
-    second = bundles.add("b", now + 2, now + 3600)
+    first = bundles.add("a.bundle", now - 10, now + 8)
+    second = bundles.add("b.bundle", now + 2, now + 3600)
     daemon = start(identities=bundles.config(), delegation={"overlap": "3s"})
     with harness.Udp("127.0.0.1", daemon.port) as udp:
         before, asked, keys = daemon.counters(), 0, []
@@ -119,7 +119,7 @@ def test_expiry_is_refused_and_counted(start, bundles):
     """After the last one: no signature outside its window, a counter, and
     the log has warned before."""
     now = time.time()
-    bundles.add("only", now - 10, now + 5)
+    bundles.add("only.bundle", now - 10, now + 5)
     daemon = start(identities=bundles.config())
     daemon.expect_log("(?i)warning.*offline|offline.*(ends|expires|last)")
     with harness.Udp("127.0.0.1", daemon.port) as udp:
@@ -137,7 +137,7 @@ def test_expiry_is_refused_and_counted(start, bundles):
         assert counts["drop_outside_window"] + \
             counts["drop_no_delegation"] >= 1
         # A new bundle and a reload bring it back.
-        late = bundles.add("late", now, now + 3600)
+        late = bundles.add("late.bundle", now, now + 3600)
         daemon.hup()
         harness.until(lambda: answered_by(udp, bundles, late),
                       "the late bundle is in use")
@@ -168,7 +168,7 @@ def refuses(tmp_path, bundles, pattern):
 
 def test_expired_bundle_only(tmp_path, bundles):
     now = time.time()
-    bundles.add("old", now - 7200, now - 3600)
+    bundles.add("old.bundle", now - 7200, now - 3600)
     refuses(tmp_path, bundles, "")
 
 
@@ -178,30 +178,30 @@ def test_empty_directory(tmp_path, bundles):
 
 def test_bundle_of_another_key(tmp_path, bundles):
     now = time.time()
-    bundles.add("alien", now - 10, now + 3600,
+    bundles.add("alien.bundle", now - 10, now + 3600,
                 root=SigningKey(os.urandom(32)))
     refuses(tmp_path, bundles, "alien")
 
 
 def test_bundle_that_lacks_a_certificate(tmp_path, bundles):
     now = time.time()
-    bundles.add("part", now - 10, now + 3600, leave_out=("google",))
+    bundles.add("part.bundle", now - 10, now + 3600, leave_out=("google",))
     refuses(tmp_path, bundles, "part")
 
 
 def test_world_readable_bundle(tmp_path, bundles):
     now = time.time()
-    bundles.add("open", now - 10, now + 3600)
-    (bundles.directory / "open").chmod(0o644)
+    bundles.add("open.bundle", now - 10, now + 3600)
+    (bundles.directory / "open.bundle").chmod(0o644)
     refuses(tmp_path, bundles, "open")
 
 
 def test_bad_bundle_beside_a_good_one(start, bundles):
     """One rotten file does not stop the service; it is named."""
     now = time.time()
-    good = bundles.add("good", now - 10, now + 3600)
-    harness.write_secret(bundles.directory / "rotten", "not a bundle\n")
+    good = bundles.add("good.bundle", now - 10, now + 3600)
+    harness.write_secret(bundles.directory / "rotten.bundle", "not a bundle\n")
     daemon = start(identities=bundles.config())
-    daemon.expect_log("rotten")
+    daemon.expect_log(r"rotten\.bundle")
     with harness.Udp("127.0.0.1", daemon.port) as udp:
         assert udp.verified(bundles.public, "rfc").online_key == good

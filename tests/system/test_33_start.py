@@ -55,7 +55,7 @@ BAD_YAML = {
     "list, not mapping": ("- a\n- b\n", r":1:1"),
     "an anchor": ("batch: &x 5\n", r":1:\d+"),
     "two documents": ("batch: 5\n---\nbatch: 6\n", r":\d+:\d+"),
-    "unknown version": ("versions: [rfc, draft-99]\n", r":1:\d+.*draft-99"),
+    "unknown version": ("versions: [rfc, draft-99]\n", r":1:17: versions"),
     "not built": ("sharing: {mode: guarded}\n", r"guarded.*not built"),
     "binary": ("\x01\x02\x00", r":\d+:\d+|roughtimed\.yaml"),
     "overlap": ("delegation: {lifetime: 1h, overlap: 2h}\n", r":1:.*overlap"),
@@ -105,7 +105,7 @@ def test_bad_key_files(world, tmp_path, identity):
     link = tmp_path / "link.key"
     link.symlink_to(identity.path)
     bad_key(world, link, "(?i)symbolic|symlink|link")
-    bad_key(world, tmp_path, "(?i)regular|directory")
+    bad_key(world, tmp_path, "(?i)regular|director")
     bad_key(world, harness.write_secret(tmp_path / "empty.key", ""))
     bad_key(world, harness.write_secret(tmp_path / "long.key", "x" * 10**6))
     bad_key(world, harness.write_secret(tmp_path / "hex.key", "ab" * 32))
@@ -120,16 +120,16 @@ def test_bad_key_files(world, tmp_path, identity):
 
 def test_encrypted_key_without_its_passphrase(world, tmp_path):
     path = tmp_path / "locked.key"
-    p = harness.run("roughtime-keys", "generate", "-o", path, "--passphrase",
-                    input="secret words\nsecret words\n", check=False)
-    assert p.returncode == 0, p.stderr
+    words = harness.write_secret(tmp_path / "words", "test words\n")
+    harness.run("roughtime-keys", "generate", "-o", path,
+                "--passphrase-file", words)
     assert "seed:" not in path.read_text()
     bad_key(world, path, "(?i)passphrase|encrypted")
 
 
 def test_two_identities_with_one_name(world, identity):
     world.config["identities"] *= 2
-    refused(world.test(), "twice")
+    refused(world.test(), "(?i)same|twice")
 
 
 def test_t_does_not_serve_and_leaves_nothing(world):

@@ -194,8 +194,8 @@ def why(rc, out):
 def ask(bench, client, target):
     """(good, reason)"""
     rc, out = bench.run(target.argv(bench, client), client.timeout_s)
-    good = rc == 0 and re.search(client.ok, out) and \
-        not re.search(client.bad, out)
+    good = rc == 0 and not re.search(client.bad, out) and \
+        len(re.findall(client.ok, out)) >= client.times
     if good:
         return True, ""
     return False, why(rc, out)

@@ -62,13 +62,27 @@ def launch(tmp_path, running, keys, config):
     port = config.pop("port", None) or harness.free_port()
     full = harness.base_config(port, keys)
     prefix = config.pop("prefix", ())
+    fake = config.pop("fake", None)
     full.update(config)
     full = {k: v for k, v in full.items() if v is not None}
     daemon = harness.Roughtimed(tmp_path, full, prefix=prefix,
-                                name=f"roughtimed-{len(running)}")
+                                name=f"roughtimed-{len(running)}",
+                                env=fake.env() if fake else ())
     daemon.port = port
     running.append(daemon)
     return daemon.start(wait=False)
+
+
+@pytest.fixture(scope="session")
+def fakeclock_library(tmp_path_factory):
+    return harness.FakeClock.build(
+        harness.new_directory(tmp_path_factory, "fakeclock"))
+
+
+@pytest.fixture
+def clock(tmp_path, fakeclock_library):
+    """A clock to set at will: start(fake=clock)."""
+    return harness.FakeClock(tmp_path, fakeclock_library)
 
 
 @pytest.fixture

@@ -84,9 +84,9 @@ class Roughtimed:
     """The daemon under a configuration, stopped by its pid."""
 
     def __init__(self, directory, config=None, argv=None, prefix=(),
-                 name="roughtimed", program=BUILD / "roughtimed"):
+                 name="roughtimed", program=BUILD / "roughtimed", env=()):
         self.directory, self.prefix, self.name = directory, prefix, name
-        self.program = program
+        self.program, self.env = program, {**os.environ, **dict(env)}
         self.config, self.argv = config, argv
         self.config_path = directory / f"{name}.yaml"
         self.log_path = directory / f"{name}.log"
@@ -108,7 +108,8 @@ class Roughtimed:
         with open(self.log_path, "ab") as log:
             self.child = subprocess.Popen(
                 [*self.prefix, str(self.program), *self.command()],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                env=self.env)
         if wait:
             self.wait_ready()
         return self
@@ -301,6 +302,43 @@ def checked(request, packet, public):
     assert away < 10**6 + PATIENCE_S * 10**6, f"{away} us off"
     assert reply.radius_us >= 3 * 10**6
     return reply
+
+
+class FakeClock:
+    """The clock of a daemon that was started with `fake=` this one."""
+
+    OK, INS, DEL, OOP, WAIT, ERROR = range(6)  # adjtimex(2)
+    UNSYNC = 0x40
+    LAYOUT = "<iiqq"  # struct fake of fakeclock.c
+
+    def __init__(self, directory, library):
+        self.path, self.library = directory / "clock", library
+        self.path.write_bytes(bytes(struct.calcsize(self.LAYOUT)))
+        self.set()
+
+    def set(self, state=0, status=0, maxerror_us=1000, offset_us=0):
+        self.offset_us = offset_us
+        with open(self.path, "r+b", 0) as f:
+            f.write(struct.pack(self.LAYOUT, state, status, maxerror_us,
+                                offset_us))
+
+    def now_us(self):
+        return oracle.now_us() + self.offset_us
+
+    def env(self):
+        asan = os.environ.get("ASAN_OPTIONS", "")
+        return {"LD_PRELOAD": str(self.library),
+                "FAKE_CLOCK": str(self.path),
+                "ASAN_OPTIONS": f"{asan}:verify_asan_link_order=0"}
+
+    @staticmethod
+    def build(directory):
+        library = directory / "fakeclock.so"
+        subprocess.run([os.environ.get("CC", "cc"), "-shared", "-fPIC",
+                        "-D_GNU_SOURCE", "-o", library,
+                        pathlib.Path(__file__).parent / "fakeclock.c",
+                        "-ldl"], check=True)
+        return library
 
 
 def nonce_of(packet):

@@ -2,6 +2,7 @@
 import harness
 import oracle
 import pytest
+from test_21_batch import pile_up
 
 SRV_VERSIONS = ["rfc", "draft-14", "draft-12", "draft-11", "draft-10"]
 
@@ -52,7 +53,6 @@ def test_unknown_srv_is_ignored_and_counted(server, identity):
 
 
 def test_keys_in_one_batch_have_separate_trees(start, three):
-    from test_21_batch import pile_up
     daemon = start(three, workers=1)
     packets = {i: [oracle.request("rfc", srv_value=i.srv) for _ in range(20)]
                for i in three}

@@ -5,27 +5,33 @@ import harness
 import oracle
 import pytest
 
-# An online key of 10 s that is renewed in the middle of its life.
-QUICK = {"lifetime": "10s", "overlap": "5s", "backdate": "5s", "warn": "1s"}
+# At six times the pace of time a key of 60 s is renewed every 5 s, and its
+# overlap of 30 s leaves the daemon 5 s for what it looks at every second.
+QUICK = {"lifetime": "60s", "overlap": "30s", "backdate": "30s",
+         "warn": "1s"}
+PACE = 6
 
 
-def test_rotation_under_load_loses_no_reply(start, identity):
-    """Three keys one after another; every request on UDP and TCP is answered and
-    verifies, the windows overlap."""
-    daemon = start(delegation=QUICK)
-    keys, asked = {}, 0
-    end = time.monotonic() + harness.PATIENCE_S
+def test_rotation_under_load_loses_no_reply(start, identity, clock):
+    """Three keys one after another; every request on UDP and TCP is answered
+    and verifies, the windows overlap."""
+    daemon = start(delegation=QUICK, fake=clock)
+    keys, asked, begin = {}, 0, time.monotonic()
     with harness.Udp("127.0.0.1", daemon.port) as udp, \
             harness.Tcp("127.0.0.1", daemon.port) as tcp:
         before = daemon.counters()
-        while len(keys) < 3 and time.monotonic() < end:
+        while len(keys) < 3 and time.monotonic() < begin + 30:
+            clock.set(offset_us=int(
+                (time.monotonic() - begin) * (PACE - 1) * 10**6))
             batch = [oracle.request(v) for v in ("rfc", "google", "draft-07",
                                                  "draft-08", "draft-01")]
             for packet in batch:
                 udp.send(packet)
             for packet in batch:
                 seen(keys, matching(udp.receive(), batch, identity.public))
-            seen(keys, tcp.verified(identity.public, "draft-14"))
+            packet = oracle.request("draft-14")
+            seen(keys, oracle.verify(packet, tcp.ask(packet),
+                                     identity.public))
             asked += len(batch) + 1
         moved = harness.diff(before, daemon.counters())
     assert len(keys) >= 3, "it does not rotate"
@@ -48,7 +54,7 @@ def matching(reply, batch, public):
 
 
 def seen(keys, reply):
-    assert reply.mint_us <= reply.midpoint_us <= reply.maxt_us
+    assert reply.mint_us < reply.midpoint_us < reply.maxt_us
     window = (reply.mint_us // 10**6, reply.maxt_us // 10**6)
     assert keys.setdefault(reply.online_key, window) == window
 
@@ -74,16 +80,41 @@ def test_one_key_serves_all_workers(start, identity, ingress):
     assert len(keys) == 1
 
 
-def test_several_identities_rotate_each(start, tmp_path):
+def test_several_identities_rotate_each(start, tmp_path, clock):
+    """With the default of 24 h and an hour of overlap, by the clock."""
     pair = [harness.Identity(tmp_path, n) for n in ("one", "two")]
-    daemon = start(pair, delegation=QUICK)
-    keys = {i.name: set() for i in pair}
+    daemon = start(pair, fake=clock)
+    keys = [{key_of(daemon, i)} for i in pair]
+    clock.set(offset_us=22 * 3600 * 10**6)
+    daemon.expect_log("stepped")
+    assert [{key_of(daemon, i)} for i in pair] == keys, "not due yet"
+    clock.set(offset_us=(23 * 3600 + 60) * 10**6)
+    for i, old in zip(pair, keys):
+        harness.until(lambda i=i, old=old: {key_of(daemon, i)} != old,
+                      f"{i.name} has a new key")
+    assert key_of(daemon, pair[0]) != key_of(daemon, pair[1])
+
+
+def key_of(daemon, identity):
+    with harness.Udp("127.0.0.1", daemon.port) as udp:
+        packet = oracle.request("rfc", srv_value=identity.srv)
+        return oracle.verify(packet, udp.ask(packet),
+                             identity.public).online_key
+
+
+@pytest.mark.parametrize("hours", [-48, 48])
+def test_clock_steps_out_of_the_window(start, identity, clock, hours):
+    """Never signed outside the window; a new key as soon as it is seen."""
+    daemon = start(fake=clock)
+    old = key_of(daemon, identity)
+    clock.set(offset_us=hours * 3600 * 10**6)
     with harness.Udp("127.0.0.1", daemon.port) as udp:
 
-        def rotated():
-            for i in pair:
-                keys[i.name].add(udp.verified(
-                    i.public, "rfc", srv_value=i.srv).online_key)
-            return all(len(k) >= 2 for k in keys.values())
-        harness.until(rotated, "both get another key")
-    assert not keys["one"] & keys["two"]
+        def served():
+            udp.send(packet := oracle.request("rfc"))
+            reply = udp.receive(0.2)
+            return reply and oracle.verify(packet, reply, identity.public)
+        reply = harness.until(served, "it serves again")
+    assert abs(reply.midpoint_us - clock.now_us()) < 30 * 10**6
+    assert reply.online_key != old
+    daemon.expect_log(r"stepped by [-+]\d+")

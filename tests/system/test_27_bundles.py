@@ -102,7 +102,9 @@ def test_next_bundle_is_taken_in_time(start, bundles):
 
         def second_in_use():
             nonlocal asked
-            key = udp.verified(bundles.public, "rfc").online_key
+            packet = oracle.request("rfc")
+            key = oracle.verify(packet, udp.ask(packet),
+                                bundles.public).online_key
             asked += 1
             if key not in keys:
                 keys.append(key)

@@ -41,7 +41,7 @@ static const struct {
 	{ { { UDP, .sent = 4, .srv = true }, { TCP } }, 2, DIAGNOSIS_SILENT,
 	    { "not established", "check the key too" } },
 	{ { { UDP, .sent = 1, .refused = 1 }, { TCP, .sent = 2, .closed = 2 } },
-	    2, DIAGNOSIS_NOT_ROUGHTIME, { "closed the connection" } },
+	    2, DIAGNOSIS_CLOSED, { "closed the connection" } },
 	{ { { TCP, .sent = 1, .invalid = 1, .fault = VERIFY_FRAME } }, 1,
 	    DIAGNOSIS_NOT_ROUGHTIME,
 	    { "(frame; asked for draft-14 over TCP" } },
@@ -113,6 +113,8 @@ exit_statuses(void **state)
 	assert_false(diagnosis_is_invalid(DIAGNOSIS_REFUSED));
 	assert_false(diagnosis_is_invalid(DIAGNOSIS_SILENT));
 	assert_false(diagnosis_is_invalid(DIAGNOSIS_UNREACHABLE));
+	assert_false(diagnosis_is_invalid(DIAGNOSIS_CLOSED));
+	assert_true(diagnosis_is_invalid(DIAGNOSIS_NOT_ROUGHTIME));
 	assert_true(diagnosis_is_invalid(DIAGNOSIS_WRONG_KEY));
 	assert_true(diagnosis_is_invalid(DIAGNOSIS_SIGNATURE));
 	assert_true(diagnosis_is_invalid(DIAGNOSIS_VERSION));

@@ -12,6 +12,7 @@ diagnosis_str(enum diagnosis d)
 		[DIAGNOSIS_UNREACHABLE] = "unreachable",
 		[DIAGNOSIS_REFUSED] = "refused",
 		[DIAGNOSIS_SILENT] = "no-answer",
+		[DIAGNOSIS_CLOSED] = "closed",
 		[DIAGNOSIS_NOT_ROUGHTIME] = "not-roughtime",
 		[DIAGNOSIS_STALE] = "stale",
 		[DIAGNOSIS_WRONG_KEY] = "wrong-key",
@@ -225,7 +226,7 @@ classify(const struct attempt_seen *seen, size_t n)
 	if (all.stale > 0)
 		return DIAGNOSIS_STALE;
 	if (all.closed > 0 && udp.sent == udp.refused)
-		return DIAGNOSIS_NOT_ROUGHTIME;
+		return DIAGNOSIS_CLOSED;
 	if (all.sent == 0 && all.refused == 0 && all.failed > 0)
 		return DIAGNOSIS_UNREACHABLE;
 	/* a single refusal may be that of a server just starting */

@@ -12,8 +12,9 @@ enum diagnosis {
 	DIAGNOSIS_UNREACHABLE, /* no packet could leave, or no route */
 	DIAGNOSIS_REFUSED, /* nobody listens */
 	DIAGNOSIS_SILENT,
-	DIAGNOSIS_NOT_ROUGHTIME, /* TCP: closed, or other bytes */
+	DIAGNOSIS_CLOSED, /* TCP: taken, and ended without a reply */
 	DIAGNOSIS_STALE, /* only replies to other requests */
+	DIAGNOSIS_NOT_ROUGHTIME, /* bytes of some other protocol */
 	DIAGNOSIS_WRONG_KEY,
 	DIAGNOSIS_SIGNATURE,
 	DIAGNOSIS_VERSION,

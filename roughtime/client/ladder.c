@@ -23,20 +23,25 @@ static const struct rung ladder[] = {
 	    false, 4 * STAGGER_MS },
 	/*
 	 * A server that holds another key must stay silent when it is asked
-	 * for ours (RFC 10049 section 5.2). This one makes it talk, so that a
+	 * for ours (RFC 10049 section 5.2). These make it talk, so that a
 	 * wrong key can be told from a server that is down.
 	 */
 	{ "version 1, draft 14, no SRV",
 	    BIT(VERSION_RFC) | BIT(VERSION_DRAFT14), false, 5 * STAGGER_MS },
+	{ "drafts 8 to 12, no SRV",
+	    BIT(VERSION_DRAFT08) | BIT(VERSION_DRAFT09) | BIT(VERSION_DRAFT10) |
+		BIT(VERSION_DRAFT11) | BIT(VERSION_DRAFT12),
+	    false, 6 * STAGGER_MS },
 };
 
 #define RUNGS (sizeof ladder / sizeof ladder[0])
+#define NO_SRV 2 /* the last rungs, of use only with a key */
 
 size_t
 ladder_default(
     struct rung out[static LADDER_MAX], bool with_key, bool google_first)
 {
-	size_t n = with_key ? RUNGS : RUNGS - 1;
+	size_t n = with_key ? RUNGS : RUNGS - NO_SRV;
 
 	memcpy(out, ladder, n * sizeof out[0]);
 	for (size_t i = 0; google_first && i < n; i++)
@@ -44,6 +49,13 @@ ladder_default(
 		    ? 0
 		    : out[i].delay_ms + STAGGER_MS;
 	return n;
+}
+
+size_t
+ladder_no_srv(struct rung out[static LADDER_MAX])
+{
+	memcpy(out, &ladder[RUNGS - NO_SRV], NO_SRV * sizeof out[0]);
+	return NO_SRV;
 }
 
 size_t

@@ -19,15 +19,18 @@ struct rung {
 	uint32_t delay_ms; /* after the first rung */
 };
 
-#define LADDER_MAX 16
+#define LADDER_MAX 20
 
 /*
- * The default ladder: all versions. Without a key the last rung, which
- * differs from the first only by SRV, falls away. `google_first` puts the
+ * The default ladder: all versions. Without a key the last rungs, which
+ * differ from earlier ones only by SRV, fall away. `google_first` puts the
  * bare format in front (a server list said so).
  */
 size_t ladder_default(
     struct rung out[static LADDER_MAX], bool with_key, bool google_first);
+
+/* Only the rungs that do without SRV what others do with it. */
+size_t ladder_no_srv(struct rung out[static LADDER_MAX]);
 
 /* One rung for each row of `rows`, best first (probe; --version). */
 size_t ladder_rows(struct rung out[static LADDER_MAX], uint32_t rows);

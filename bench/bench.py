@@ -65,7 +65,7 @@ def request(version):
 
 
 def probe(port, version, seconds=10):
-    """Bytes of a lone reply, once the server answers at all."""
+    """Bytes of a lone reply once the server answers, None when it does not."""
     end = time.monotonic() + seconds
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
         s.settimeout(0.2)
@@ -76,7 +76,7 @@ def probe(port, version, seconds=10):
                 return len(s.recv(65536))
             except OSError:
                 time.sleep(0.05)
-    raise SystemExit(f"bench: nothing answers on port {port}")
+    return None
 
 
 def thread_times(pid):
@@ -105,16 +105,15 @@ class Server:
         self.window = window  # None: that of the command line
         self.turns, self.log = [], ""  # version None: an echo
 
-    def __enter__(self):
+    def start(self):
         self.port = free_port()
         self.err = tempfile.TemporaryFile(mode="w+")
         self.process = subprocess.Popen(
             ["taskset", "-c", str(SERVER_CPU), *self.command(self.port)],
             stdin=subprocess.DEVNULL, stdout=self.err, stderr=self.err)
         self.reply_len = probe(self.port, self.version or "1")
-        return self
 
-    def __exit__(self, *unused):
+    def stop(self):
         self.process.send_signal(signal.SIGTERM)
         try:
             self.process.wait(10)
@@ -124,6 +123,17 @@ class Server:
         self.err.seek(0)
         self.log = self.err.read()
         self.err.close()
+
+    def __enter__(self):
+        for _ in range(3):  # somebody may have taken the port meanwhile
+            self.start()
+            if self.reply_len is not None:
+                return self
+            self.stop()
+        raise SystemExit(f"bench: {self.name} does not answer:\n{self.log}")
+
+    def __exit__(self, *unused):
+        self.stop()
 
     def turn(self, args):
         """One run of the generator; remembers the figures."""
@@ -177,7 +187,8 @@ def roughtimed(directory):
     def command(port):
         path = os.path.join(directory, f"{port}.yaml")
         with open(path, "w") as f:
-            f.write(f"listen:\n  - {{address: 127.0.0.1, port: {port}}}\n"
+            f.write(f"listen:\n  - {{address: 127.0.0.1, port: {port}, "
+                    "transports: [udp]}\n"
                     f"identities:\n  - {{name: bench, key: {key}}}\n"
                     "workers: 1\n"
                     "clock: {when_unsynchronised: serve}\n"
@@ -324,11 +335,13 @@ def server_section(args, directory):
     for other in others:
         text += ratio_lines(ours, other)
     for name in absent:
-        text += f"- {name}: absent (PEERS={PEERS or 'not set'})\n"
+        text += (f"- {name}: absent "
+                 f"({'not under PEERS' if PEERS else 'PEERS is not set'})\n")
     return text
 
 
-def machine(argv):
+def machine(args):
+    sizes = {k: v for k, v in vars(args).items() if k not in ("o", "only")}
     model = re.search(r"model name\s*:\s*(.*)", open("/proc/cpuinfo").read())
     commit = subprocess.run(["git", "-C", HERE, "rev-parse", "--short", "HEAD"],
                             capture_output=True, text=True).stdout.strip()
@@ -338,7 +351,8 @@ def machine(argv):
             f"- machine: {model.group(1) if model else 'unknown'}, "
             f"{os.cpu_count()} CPUs; kernel {platform.release()}\n"
             f"- load average before: {os.getloadavg()[0]:.2f}\n"
-            f"- command: make bench; bench/bench.py {' '.join(argv)}\n\n")
+            f"- command: make bench{' PEERS=DIR' if PEERS else ''}"
+            f" ({', '.join(f'{k} {v}' for k, v in sizes.items())})\n\n")
 
 
 def main():
@@ -357,7 +371,7 @@ def main():
     for name in ("roughtimed", "roughtime", "roughtime-keys"):
         if args.only in (None, "server") and not os.path.exists(built(name)):
             raise SystemExit(f"bench: {built(name)} is missing: run make")
-    text = machine(sys.argv[1:])
+    text = machine(args)
     if args.only in (None, "hash"):
         text += hash_section(args) + "\n"
     if args.only in (None, "core"):

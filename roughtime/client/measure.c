@@ -198,7 +198,7 @@ measure_command(int argc, char **argv)
 				   .timeout_ns = 5000000000,
 				   .family = AF_UNSPEC } };
 	struct measurement *m;
-	struct serverlist list;
+	struct serverlist list = { 0 };
 	char path[PATH_LEN];
 	const char *report;
 	int status = parse(&a, argc, argv);

@@ -75,6 +75,8 @@ class FakeServer:
 
     def __exit__(self, *unused):
         self.stop.set()
+        for t in list(self.threads):  # the listeners first: they add more
+            t.join(10)
         for t in self.threads:
             t.join(10)
             assert not t.is_alive()
@@ -126,10 +128,16 @@ class FakeServer:
             if not select.select([self.tcp_listener], [], [], 0.05)[0]:
                 continue
             peer, _ = self.tcp_listener.accept()
-            with peer:
-                self._serve(peer)
+            t = threading.Thread(target=self._serve, args=(peer,),
+                                 daemon=True)
+            t.start()
+            self.threads.append(t)
 
     def _serve(self, peer):
+        with peer:
+            self._converse(peer)
+
+    def _converse(self, peer):
         """One connection: frames in, frames out, until it ends."""
         peer.settimeout(5)
         stream = b""

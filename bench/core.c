@@ -52,6 +52,7 @@ make_requests(struct bench *b)
 			abort();
 		b->jobs[i].out = b->replies[i];
 		b->jobs[i].cap = RESPONSE_MAX;
+		b->jobs[i].any_length = false;
 	}
 }
 

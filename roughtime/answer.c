@@ -93,12 +93,12 @@ next_random(struct answer *a)
 static void
 spoil(struct answer *a, struct response_job *job)
 {
+	size_t max = job->any_length ? job->cap : job->request.packet.len;
 	enum grease_kind kind;
 
 	if (next_random(a) >= a->grease_below)
 		return;
-	kind = grease_apply(job->out, &job->len, job->cap,
-	    job->request.packet.len, next_random(a));
+	kind = grease_apply(job->out, &job->len, job->cap, max, next_random(a));
 	if (kind != GREASE_NONE)
 		counters_add(a->counters, COUNTER_GREASE + kind, 1);
 }

@@ -30,6 +30,7 @@ struct answer {
 	struct limit *limit; /* NULL: off */
 	uint64_t grease_below; /* a random word under it spoils a reply */
 	uint64_t random; /* state of the generator for grease */
+	bool tcp_any_length; /* tcp.short_requests: answer */
 
 	const struct identity_snapshot *snapshot; /* between begin and end */
 	struct response_versions versions;

@@ -56,8 +56,8 @@ struct request {
 };
 
 /*
- * `min_len`: REQUEST_UDP_MIN on UDP, 0 on TCP (section 9.7 still holds: the
- * reply is dropped when it would be longer than the request).
+ * `min_len`: REQUEST_UDP_MIN on UDP, 0 on TCP (whether a reply may be longer
+ * than its request is the business of response_job).
  */
 enum request_reject request_parse(struct request *r, struct view packet,
     size_t min_len, const struct request_policy *policy);

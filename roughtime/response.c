@@ -87,11 +87,13 @@ key_drop(const struct response_key *key, uint64_t midpoint_us)
 	return RESPONSE_SENT;
 }
 
-/* RFC 10049 section 9.7: a reply is never longer than its request. */
+/* RFC 10049 section 9.7: a reply is never longer than its request, where the
+ * address of the client is not proven. */
 static bool
 fits(const struct response_job *job, size_t reply_len)
 {
-	return reply_len <= job->request.packet.len && reply_len <= job->cap;
+	return reply_len <= job->cap &&
+	    (job->any_length || reply_len <= job->request.packet.len);
 }
 
 static void

@@ -55,6 +55,7 @@ struct response_job {
 	struct request request; /* parsed */
 	uint8_t *out; /* where the reply goes */
 	size_t cap; /* bytes there; RESPONSE_MAX is enough */
+	bool any_length; /* the reply may be longer than its request */
 	size_t len; /* result: 0 = dropped for `drop` */
 	enum response_drop drop;
 };

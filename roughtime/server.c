@@ -210,6 +210,7 @@ server_worker_config(const struct settings *now,
 	c->tcp.idle_ns = (uint64_t)now->tcp.idle_timeout_ms * 1000000;
 	c->tcp.read_ns = (uint64_t)now->tcp.read_timeout_ms * 1000000;
 	c->tcp.write_ns = (uint64_t)now->tcp.write_timeout_ms * 1000000;
+	c->tcp_any_length = now->tcp.short_requests == SETTINGS_SHORT_ANSWER;
 	c->udp_count = listen_fds(listeners, SOCK_UDP, index, c->udp_fds);
 	c->tcp_count = listen_fds(listeners, SOCK_TCP, index, c->tcp_fds);
 	if (limit.rate_per_s <= 0)

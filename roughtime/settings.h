@@ -28,6 +28,7 @@ enum settings_ingress {
 	SETTINGS_SHARED_QUEUE, /* all workers read one socket */
 };
 enum settings_prefer { SETTINGS_PREFER_RFC = 0, SETTINGS_PREFER_DRAFT14 };
+enum settings_short { SETTINGS_SHORT_ANSWER = 0, SETTINGS_SHORT_DROP };
 enum settings_sharing { SETTINGS_SHARING_OFF = 0 };
 
 struct settings_listen {
@@ -66,6 +67,7 @@ struct settings_tcp {
 	int64_t write_timeout_ms; /* no progress in this time: closed */
 	int64_t max_frame; /* bytes, with the 12 of the frame */
 	int64_t max_outstanding; /* replies waiting in one connection */
+	int short_requests; /* enum settings_short */
 };
 
 struct settings_limit {

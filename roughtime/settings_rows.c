@@ -10,6 +10,7 @@ static const char *const transport_words[] = { "udp", "tcp", NULL };
 static const char *const ingress_words[] = { "parallel-queues", "shared-queue",
 	NULL };
 static const char *const prefer_words[] = { "rfc", "draft-14", NULL };
+static const char *const short_words[] = { "answer", "drop", NULL };
 static const char *const policy_words[] = { "refuse", "serve", NULL };
 static const char *const level_words[] = { "error", "warning", "info", "debug",
 	NULL };
@@ -101,6 +102,9 @@ static const struct schema_row tcp_rows[] = {
 	{ "max_outstanding", SCHEMA_INT, IN(tcp, max_outstanding), .min = 1,
 	    .max = 256, .fallback = "16",
 	    .help = "replies waiting in one connection" },
+	{ "short_requests", SCHEMA_ENUM, IN(tcp, short_requests),
+	    .words = short_words, .fallback = "answer",
+	    .help = "requests that are shorter than their reply" },
 	{ 0 },
 };
 

@@ -116,6 +116,7 @@ take_request(struct conn *c, struct view packet, uint64_t now_ns)
 		return;
 	job->out = conn_reply_room(c);
 	job->cap = RESPONSE_MAX;
+	job->any_length = s->setup.answer->tcp_any_length;
 	s->owner[s->job_count++] = c;
 }
 

@@ -212,6 +212,7 @@ adopt(struct worker *w, struct worker_config *c)
 	limit_free(w->answer.limit);
 	w->answer.limit = c->limit;
 	w->answer.grease_below = answer_grease(c->grease);
+	w->answer.tcp_any_length = c->tcp_any_length;
 	stream_configure(w->stream, &c->tcp);
 	udp_listen(w, c->udp_fds, c->udp_count);
 	stream_listen(w->stream, c->tcp_fds, c->tcp_count);

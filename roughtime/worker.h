@@ -40,6 +40,7 @@ struct worker_config {
 	struct limit *limit; /* NULL: off */
 	double grease; /* fraction of replies */
 	struct conn_limits tcp;
+	bool tcp_any_length; /* short requests on TCP are answered */
 	int udp_fds[LISTEN_MAX];
 	size_t udp_count;
 	int tcp_fds[LISTEN_MAX]; /* listeners */

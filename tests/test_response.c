@@ -98,6 +98,7 @@ ask(enum version_row row, size_t identity, size_t size)
 	assert_int_equal(job->request.identity, identity);
 	job->out = t.out[t.n];
 	job->cap = RESPONSE_MAX;
+	job->any_length = false;
 	t.n++;
 	return job;
 }
@@ -116,6 +117,7 @@ assert_sent(const struct response_job *job)
 
 	assert_int_equal(job->drop, RESPONSE_SENT);
 	assert_true(job->len > 0 && job->len <= RESPONSE_MAX);
+	assert_true(job->any_length || job->len <= q->packet.len);
 	t.seen[RESPONSE_SENT] = true;
 	return support_reply(q->version, t.id[q->identity].long_term_public,
 	    q->packet, q->nonce, (struct view){ job->out, job->len });
@@ -332,6 +334,27 @@ never_longer_than_the_request(void **state)
 	}
 }
 
+/* TCP: the client's address is proven, so a short request has its reply, in
+ * the batch like all others. */
+static void
+any_length(void **state)
+{
+	(void)state;
+	for (enum version_row row = 0; row < VERSION_ROWS; row++) {
+		start(4);
+		ask(row, 0, 1036);
+		ask(row, 0, 0)->any_length = true;
+		ask(row, 0, 0);
+		answer();
+		assert_sent(&t.jobs[0]);
+		assert_sent(&t.jobs[1]);
+		assert_true(t.jobs[1].len > t.jobs[1].request.packet.len);
+		assert_int_equal(path_len(&t.jobs[1]), path_len(&t.jobs[0]));
+		assert_dropped(&t.jobs[2], RESPONSE_TOO_LONG);
+		finish();
+	}
+}
+
 /* Not a byte beyond `cap`, and no reply when it does not fit. */
 static void
 keeps_to_the_buffer(void **state)
@@ -539,6 +562,7 @@ main(void)
 		cmocka_unit_test(more_groups_than_the_table),
 		cmocka_unit_test(more_jobs_than_the_batch),
 		cmocka_unit_test(never_longer_than_the_request),
+		cmocka_unit_test(any_length),
 		cmocka_unit_test(keeps_to_the_buffer),
 		cmocka_unit_test(no_delegation),
 		cmocka_unit_test(never_signed_outside_the_window),

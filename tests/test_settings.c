@@ -272,7 +272,8 @@ test_shipped_comments(void **state)
 	    "warn: 3d}\n"
 	    "tcp: {max_connections: 1024, max_per_client: 64, "
 	    "idle_timeout: 30s, read_timeout: 5s, write_timeout: 5s, "
-	    "max_frame: 4096, max_outstanding: 16}\n"
+	    "max_frame: 4096, max_outstanding: 16, "
+	    "short_requests: answer}\n"
 	    "limit: {rate: 0, burst: 100, prefix4: 32, prefix6: 56, "
 	    "entries: 65536}\n";
 	struct settings s, plain;

@@ -57,6 +57,7 @@ serve(struct view packet, const struct request_policy *policy, size_t copies)
 			return;
 		jobs[i].out = out[i];
 		jobs[i].cap = RESPONSE_MAX;
+		jobs[i].any_length = false;
 	}
 	responder_answer(s.responder, jobs, copies, s.keys, &now);
 	for (size_t i = 0; i < copies; i++) {

@@ -145,9 +145,9 @@ def test_bad_packets_do_not_disturb_their_neighbours(start, identity):
 
 def test_short_requests_in_a_deep_batch(start, identity):
     """TCP requests without padding share a turn with padded ones. A reply
-    is never longer than its request: what does not fit with the path of the
-    batch is signed alone, what does not fit at all is dropped and counted."""
-    daemon = start(workers=1)
+    longer than its request is dropped and counted when the setting says so;
+    what fits, but not with the path of the batch, is signed alone."""
+    daemon = start(workers=1, tcp={"short_requests": "drop"})
     alone = 412 + 4 * 13
     sizes = [0, alone - 4, alone, 540, 1036] * 6
     packets = [oracle.request("rfc", size=s) for s in sizes]

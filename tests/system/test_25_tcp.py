@@ -60,6 +60,28 @@ def test_cut_anywhere(server, identity, cut):
         harness.checked(one, replies[1], identity.public)
 
 
+def test_unpadded_requests_are_answered(server, identity):
+    """Over TCP padding is not needed: nobody can be flooded with replies."""
+    with tcp_to(server) as tcp:
+        for version in oracle.VERSIONS[1:]:
+            packet = oracle.request(version, size=0)
+            assert len(packet) < 200
+            reply = oracle.verify(packet, tcp.ask(packet), identity.public)
+            assert reply.version is version
+
+
+def test_unpadded_requests_can_be_dropped(start, identity):
+    daemon = start(tcp={"short_requests": "drop"})
+    with tcp_to(daemon) as tcp:
+        before = daemon.counters()
+        for version in oracle.VERSIONS[1:]:
+            tcp.send(oracle.request(version, size=0))
+        tcp.verified(identity.public, "rfc")
+        moved = harness.diff(before, daemon.counters())
+    assert moved["drop_too_long"] == len(oracle.VERSIONS) - 1
+    assert moved["tcp_sent"] == 1
+
+
 def test_half_close(server, identity):
     """A client that says what it has and closes its side gets all replies."""
     packets = {harness.nonce_of(p): p

@@ -35,17 +35,21 @@ struct priv_path {
 	bool write; /* false: read only */
 };
 
+/* Whether TCP connections may be made: a proxy's business, nobody else's. */
+enum priv_net { PRIV_NO_CONNECT = 0, PRIV_MAY_CONNECT };
+
 /*
  * Landlock (landlock(7)): after it only `paths` and what lies beneath them can
  * be opened (a path that does not exist is left out), and no TCP connection
- * made (ABI >= 4); a reload may still bind. Before the first thread. Returns 1
- * when the kernel has no Landlock (not an error), 0 when in force, -1 with
- * errno.
+ * made (ABI >= 4) unless `net` allows it; a reload may still bind. Before the
+ * first thread. Returns 1 when the kernel has no Landlock (not an error), 0
+ * when in force, -1 with errno.
  */
-int priv_landlock(const struct priv_path *paths, size_t n);
+int priv_landlock(const struct priv_path *paths, size_t n, enum priv_net net);
 
 enum priv_profile {
 	PRIV_SERVER, /* sockets, threads, clocks, reload: no exec, no fork */
+	PRIV_PROXY, /* as a server, and connect(2), splice(2) */
 	PRIV_KEYHOLDER, /* descriptors that are open, files to read: no more */
 };
 

@@ -45,7 +45,7 @@ get_abi(void)
 }
 
 static struct ruleset_attr
-handled_by(int abi)
+handled_by(int abi, enum priv_net net)
 {
 	struct ruleset_attr attr = { .handled_access_fs = FS_ABI1 };
 
@@ -53,7 +53,7 @@ handled_by(int abi)
 		attr.handled_access_fs |= FS_REFER;
 	if (abi >= 3)
 		attr.handled_access_fs |= FS_TRUNCATE;
-	if (abi >= 4)
+	if (abi >= 4 && net == PRIV_NO_CONNECT)
 		attr.handled_access_net = NET_CONNECT_TCP;
 	if (abi >= 5)
 		attr.handled_access_fs |= FS_IOCTL_DEV;
@@ -117,14 +117,14 @@ fill_and_enforce(
 }
 
 int
-priv_landlock(const struct priv_path *paths, size_t n)
+priv_landlock(const struct priv_path *paths, size_t n, enum priv_net net)
 {
 	int abi = get_abi(), ruleset, result, saved;
 	struct ruleset_attr attr;
 
 	if (abi < 1)
 		return 1; /* ENOSYS: not built in; EOPNOTSUPP: not enabled */
-	attr = handled_by(abi);
+	attr = handled_by(abi, net);
 	ruleset = (int)syscall(SYS_landlock_create_ruleset, &attr,
 	    abi >= 4 ? sizeof attr : sizeof attr.handled_access_fs, 0);
 	if (ruleset < 0)

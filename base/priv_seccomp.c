@@ -144,6 +144,11 @@ static const int server_calls[] = {
 	SCMP_SYS(timerfd_settime64),
 };
 
+static const int proxy_calls[] = {
+	SCMP_SYS(connect),
+	SCMP_SYS(splice),
+};
+
 /* Allowed when (argument & mask) == value. */
 struct condition {
 	int call;
@@ -259,6 +264,19 @@ add_server(scmp_filter_ctx ctx)
 	return result;
 }
 
+static int
+add_profile(scmp_filter_ctx ctx, enum priv_profile profile)
+{
+	int result;
+
+	if (profile == PRIV_KEYHOLDER)
+		return ALLOW_CONDITIONS(ctx, keyholder_conditions);
+	result = add_server(ctx);
+	if (result == 0 && profile == PRIV_PROXY)
+		result = ALLOW_CALLS(ctx, proxy_calls);
+	return result;
+}
+
 /* The sanitizer's unconditional rules come first: they swallow conditions. */
 static int
 build(scmp_filter_ctx ctx, enum priv_profile profile)
@@ -271,11 +289,7 @@ build(scmp_filter_ctx ctx, enum priv_profile profile)
 		result = ALLOW_CALLS(ctx, both_calls);
 	if (result == 0)
 		result = ALLOW_CONDITIONS(ctx, both_conditions);
-	if (result != 0)
-		return result;
-	return profile == PRIV_SERVER
-	    ? add_server(ctx)
-	    : ALLOW_CONDITIONS(ctx, keyholder_conditions);
+	return result != 0 ? result : add_profile(ctx, profile);
 }
 
 int

@@ -72,6 +72,23 @@ set_udp(int fd, int family, const struct sock_opts *o)
 	return 0;
 }
 
+/* Three probes, a third of the time apart. */
+static int
+set_tcp(int fd, const struct sock_opts *o)
+{
+	int interval = o->keepalive_s >= 3 ? o->keepalive_s / 3 : 1;
+
+	if (o->nodelay && set_int(fd, IPPROTO_TCP, TCP_NODELAY, 1) < 0)
+		return -1;
+	if (o->keepalive_s <= 0)
+		return 0;
+	if (set_int(fd, SOL_SOCKET, SO_KEEPALIVE, 1) < 0 ||
+	    set_int(fd, IPPROTO_TCP, TCP_KEEPIDLE, o->keepalive_s) < 0 ||
+	    set_int(fd, IPPROTO_TCP, TCP_KEEPINTVL, interval) < 0)
+		return -1;
+	return set_int(fd, IPPROTO_TCP, TCP_KEEPCNT, 3);
+}
+
 static int
 set_options(
     int fd, enum sock_proto proto, int family, const struct sock_opts *o)
@@ -91,7 +108,7 @@ set_options(
 	if (set_buffer(fd, SO_RCVBUFFORCE, SO_RCVBUF, o->rcvbuf) < 0 ||
 	    set_buffer(fd, SO_SNDBUFFORCE, SO_SNDBUF, o->sndbuf) < 0)
 		return -1;
-	return proto == SOCK_UDP ? set_udp(fd, family, o) : 0;
+	return proto == SOCK_UDP ? set_udp(fd, family, o) : set_tcp(fd, o);
 }
 
 static int

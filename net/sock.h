@@ -22,6 +22,8 @@ struct sock_opts {
 	int rcvbuf; /* bytes, 0 = kernel default; FORCE tried first */
 	int sndbuf;
 	int backlog; /* TCP listen(2); 0 = SOMAXCONN */
+	bool nodelay; /* TCP_NODELAY (TCP); an accepted one inherits it */
+	int keepalive_s; /* SO_KEEPALIVE after so long, 0 = none; inherited */
 	const char *device; /* SO_BINDTODEVICE, NULL = any */
 };
 

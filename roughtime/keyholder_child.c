@@ -293,7 +293,8 @@ confine(const struct holder *h, const struct keyholder_config *c)
 		r = -1;
 	for (size_t i = 0; i < h->ndirs; i++)
 		paths[i].path = h->dirs[i];
-	if (r == 0 && h->ndirs > 0 && priv_landlock(paths, h->ndirs) < 0)
+	if (r == 0 && h->ndirs > 0 &&
+	    priv_landlock(paths, h->ndirs, PRIV_NO_CONNECT) < 0)
 		r = -1;
 	free(paths);
 	return r == 0 ? priv_seccomp(PRIV_KEYHOLDER) : -1;

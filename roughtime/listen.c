@@ -6,15 +6,9 @@
 #include <unistd.h>
 
 #include "base/log.h"
-#include "net/portscan.h"
+#include "net/listener.h"
 #include "net/steer.h"
 #include "roughtime/request.h"
-
-static const char *
-proto_str(enum sock_proto proto)
-{
-	return proto == SOCK_UDP ? "udp" : "tcp";
-}
 
 /*
  * `::` takes IPv4 along, unless a listener of its own has the port there: the
@@ -54,56 +48,13 @@ options(const struct settings *s, const struct settings_listen *l,
 	return o;
 }
 
-static int
-open_failed(const struct listen_socket *l, enum sock_step step)
+static void
+filter(int fd)
 {
-	char name[ADDR_STR_LEN], line[512];
-	int error = errno;
-
-	addr_format(name, &l->address);
-	log_error("cannot %s %s %s: %s", sock_step_str(step),
-	    proto_str(l->proto), name, strerror(error));
-	if (error == EADDRINUSE)
-		log_error("%s",
-		    portscan_explain(line, sizeof line, l->proto, &l->address));
-	if (error == EACCES)
-		log_error("ports under 1024 need root or "
-			  "CAP_NET_BIND_SERVICE");
-	return -1;
-}
-
-/*
- * A group of SO_REUSEPORT sockets lets another process of the same user in
- * without a word, and takes half of its packets. So the port is tried first
- * by a socket that shares with nobody: a second start fails.
- */
-static int
-probe(const struct listen_socket *l, const struct sock_opts *o)
-{
-	enum sock_step step;
-	int fd = sock_open(l->proto, &l->address, o, &step);
-
-	if (fd < 0)
-		return open_failed(l, step);
-	close(fd);
-	return 0;
-}
-
-static int
-open_one(struct listen_socket *l, const struct sock_opts *o)
-{
-	enum sock_step step;
-	int fd = sock_open(l->proto, &l->address, o, &step);
-
-	if (fd < 0)
-		return open_failed(l, step);
-	l->fds[l->count++] = fd;
-	if (l->proto == SOCK_UDP &&
-	    steer_roughtime_filter(fd, REQUEST_UDP_MIN) != 0)
+	if (steer_roughtime_filter(fd, REQUEST_UDP_MIN) != 0)
 		log_warning("no packet filter in the kernel, every datagram "
 			    "wakes a worker: %s",
 		    strerror(errno));
-	return 0;
 }
 
 static int
@@ -117,15 +68,11 @@ open_socket(struct listen_socket *l, const struct settings *s,
 		log_error("listen: %s", strerror(errno));
 		return -1;
 	}
-	if (queues > 1) {
-		if (probe(l, &o) != 0)
-			return -1;
-		o.reuseport = true;
-	}
-	while (l->count < queues) {
-		if (open_one(l, &o) != 0)
-			return -1;
-	}
+	if (listener_open(l->proto, &l->address, &o, queues, l->fds) != 0)
+		return -1;
+	l->count = queues;
+	for (size_t i = 0; l->proto == SOCK_UDP && i < queues; i++)
+		filter(l->fds[i]);
 	return 0;
 }
 
@@ -271,7 +218,8 @@ listen_log(const struct listen_set *set)
 	for (size_t i = 0; i < set->count; i++) {
 		const struct listen_socket *l = &set->sockets[i];
 
-		log_info("listening on %s %s (%zu %s)", proto_str(l->proto),
+		log_info("listening on %s %s (%zu %s)",
+		    listener_proto_str(l->proto),
 		    addr_format(name, &l->address), l->count,
 		    l->count == 1 ? "queue" : "queues");
 	}

@@ -184,7 +184,7 @@ confine(struct server *s)
 			paths[n++] =
 			    (struct priv_path){ .path = id[i].delegations };
 	}
-	if (priv_landlock(paths, n) < 0) {
+	if (priv_landlock(paths, n, PRIV_NO_CONNECT) < 0) {
 		log_error("landlock: %s", strerror(errno));
 		return -1;
 	}

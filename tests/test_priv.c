@@ -319,7 +319,7 @@ try_open(const char *name, int flags)
 }
 
 static int
-fence(void)
+fence(enum priv_net net)
 {
 	char read_dir[64], write_dir[64], single[64], missing[64];
 	const struct priv_path paths[] = { { missing, true },
@@ -329,7 +329,7 @@ fence(void)
 	snprintf(write_dir, sizeof write_dir, "%s/write", playground);
 	snprintf(single, sizeof single, "%s/single", playground);
 	snprintf(missing, sizeof missing, "%s/no/such", playground);
-	return priv_landlock(paths, 4);
+	return priv_landlock(paths, 4, net);
 }
 
 /* What the kernel at hand can do, asked without priv.c. */
@@ -361,11 +361,11 @@ fenced(void)
 		 .sin_port = htons(1),
 		 .sin_addr = a.sin_addr }) == ECONNREFUSED);
 	if (landlock_abi() < 1) {
-		NEED(fence() == 1);
+		NEED(fence(PRIV_NO_CONNECT) == 1);
 		NEED(try_open("outside", O_RDONLY) == 0);
 		return;
 	}
-	NEED(fence() == 0);
+	NEED(fence(PRIV_NO_CONNECT) == 0);
 	NEED(try_open("outside", O_RDONLY) == EACCES);
 	NEED(try_open("single", O_RDONLY) == 0);
 	NEED(try_open("single", O_RDWR) == EACCES);
@@ -385,12 +385,30 @@ fenced(void)
 }
 
 static void
+fenced_proxy(void)
+{
+	struct sockaddr_in a = { .sin_family = AF_INET };
+	socklen_t len = sizeof a;
+	int listener = socket(AF_INET, SOCK_STREAM, 0);
+
+	a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	NEED(bind(listener, (struct sockaddr *)&a, len) == 0);
+	NEED(listen(listener, 1) == 0);
+	NEED(getsockname(listener, (struct sockaddr *)&a, &len) == 0);
+	NEED(fence(PRIV_MAY_CONNECT) == (landlock_abi() < 1 ? 1 : 0));
+	NEED(
+	    try_open("outside", O_RDONLY) == (landlock_abi() < 1 ? 0 : EACCES));
+	NEED(tcp_to(&a) == 0);
+}
+
+static void
 landlock_fences_in(void **state)
 {
 	(void)state;
 	if (landlock_abi() < 1)
 		print_message("this kernel has no Landlock: told so\n");
 	expect_good(fenced);
+	expect_good(fenced_proxy);
 }
 
 /* --- seccomp: what must work --- */
@@ -540,6 +558,41 @@ serve(void)
 	use_files();
 	use_clocks();
 	exit(0); /* with all that runs at exit */
+}
+
+static void
+relay(void)
+{
+	struct sockaddr_in a = { .sin_family = AF_INET };
+	socklen_t len = sizeof a;
+	int listener, from, to, in, pipes[2];
+
+	enter(PRIV_PROXY);
+	use_threads();
+	use_udp(AF_INET);
+	use_loop();
+	listener = socket(AF_INET, SOCK_STREAM, 0);
+	a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	NEED(bind(listener, (struct sockaddr *)&a, len) == 0);
+	NEED(listen(listener, 1) == 0);
+	NEED(getsockname(listener, (struct sockaddr *)&a, &len) == 0);
+	from = socket(AF_INET, SOCK_STREAM, 0);
+	to = socket(AF_INET, SOCK_DGRAM, 0);
+	NEED(connect(from, (struct sockaddr *)&a, len) == 0);
+	NEED(connect(to, (struct sockaddr *)&a, len) == 0);
+	in = accept4(listener, NULL, NULL, 0);
+	NEED(pipe2(pipes, O_CLOEXEC | O_NONBLOCK) == 0);
+	NEED(fcntl(pipes[1], F_SETPIPE_SZ, 65536) >= 65536);
+	NEED(write(in, "x", 1) == 1);
+	NEED(splice(from, NULL, pipes[1], NULL, 65536, SPLICE_F_NONBLOCK) == 1);
+	exit(0);
+}
+
+static void
+the_proxy_can_relay(void **state)
+{
+	(void)state;
+	expect_good(relay);
 }
 
 static void
@@ -745,6 +798,13 @@ commit_as_server(void)
 }
 
 static void
+commit_as_proxy(void)
+{
+	enter(PRIV_PROXY);
+	crimes[crime].crime();
+}
+
+static void
 commit_as_keyholder(void)
 {
 	enter(PRIV_KEYHOLDER);
@@ -770,6 +830,9 @@ anything_else_kills(void **state)
 		if (SANITIZED && crimes[crime].sanitizer_may)
 			continue;
 		expect_fate("server", commit_as_server, crimes[crime].server);
+		/* connect(2) is what sets a proxy apart */
+		expect_fate("proxy", commit_as_proxy,
+		    crimes[crime].server && crimes[crime].crime != do_connect);
 		expect_fate(
 		    "keyholder", commit_as_keyholder, crimes[crime].keyholder);
 	}
@@ -816,7 +879,8 @@ full_chain(void)
 	snprintf(read_dir, sizeof read_dir, "%s/read", playground);
 	NEED(chmod(playground, 0755) == 0 || errno == EPERM);
 	NEED(priv_drop("nobody") == 0);
-	NEED(priv_landlock(paths, 1) == (landlock_abi() < 1 ? 1 : 0));
+	NEED(priv_landlock(paths, 1, PRIV_NO_CONNECT) ==
+	    (landlock_abi() < 1 ? 1 : 0));
 	NEED(priv_seccomp(PRIV_SERVER) == 0);
 	NEED(try_open("read/a", O_RDONLY) == 0);
 	use_threads();
@@ -842,6 +906,7 @@ main(void)
 		cmocka_unit_test(children_die_with_their_parent),
 		cmocka_unit_test(landlock_fences_in),
 		cmocka_unit_test(the_server_can_serve),
+		cmocka_unit_test(the_proxy_can_relay),
 		cmocka_unit_test(the_keyholder_can_hold),
 		cmocka_unit_test(anything_else_kills),
 		cmocka_unit_test(old_threads_are_covered),

@@ -1,0 +1,92 @@
+#include "net/listener.h"
+
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "net/portscan.h"
+
+const char *
+listener_proto_str(enum sock_proto proto)
+{
+	return proto == SOCK_UDP ? "udp" : "tcp";
+}
+
+static void
+explain(enum sock_proto proto, const struct addr *a, enum sock_step step)
+{
+	char name[ADDR_STR_LEN], line[512];
+	int error = errno;
+
+	addr_format(name, a);
+	log_error("cannot %s %s %s: %s", sock_step_str(step),
+	    listener_proto_str(proto), name, strerror(error));
+	if (error == EADDRINUSE)
+		log_error("%s", portscan_explain(line, sizeof line, proto, a));
+	if (error == EACCES)
+		log_error("ports under 1024 need root or "
+			  "CAP_NET_BIND_SERVICE");
+	if (error == EMFILE)
+		log_error("one file a port and worker is open: raise the "
+			  "limit of open files (ulimit -Hn, LimitNOFILE=), "
+			  "or have fewer ports or workers");
+	errno = error;
+}
+
+static int
+open_one(enum sock_proto proto, const struct addr *a, const struct sock_opts *o)
+{
+	enum sock_step step;
+	int fd = sock_open(proto, a, o, &step);
+
+	if (fd < 0)
+		explain(proto, a, step);
+	return fd;
+}
+
+/*
+ * A group of SO_REUSEPORT sockets lets another process of the same user in
+ * without a word, and takes half of its packets. So the port is tried first
+ * by a socket that shares with nobody: a second start fails.
+ */
+static int
+probe(enum sock_proto proto, const struct addr *a, const struct sock_opts *o)
+{
+	int fd = open_one(proto, a, o);
+
+	if (fd < 0)
+		return -1;
+	close(fd);
+	return 0;
+}
+
+int
+listener_open(enum sock_proto proto, const struct addr *a,
+    const struct sock_opts *o, size_t queues, int *fds)
+{
+	struct sock_opts each = *o;
+
+	each.reuseport = false;
+	if (queues > 1 && probe(proto, a, &each) != 0)
+		return -1;
+	each.reuseport = queues > 1;
+	for (size_t i = 0; i < queues; i++) {
+		fds[i] = open_one(proto, a, &each);
+		if (fds[i] >= 0)
+			continue;
+		listener_close(fds, i);
+		return -1;
+	}
+	return 0;
+}
+
+void
+listener_close(const int *fds, size_t queues)
+{
+	int saved = errno;
+
+	for (size_t i = 0; i < queues; i++)
+		close(fds[i]);
+	errno = saved;
+}

@@ -1,0 +1,23 @@
+/*
+ * Sockets on which clients are awaited, one a worker: opened all together or
+ * not at all, with a failure told in words that help.
+ */
+#ifndef NET_LISTENER_H
+#define NET_LISTENER_H
+
+#include <stddef.h>
+
+#include "net/sock.h"
+
+/*
+ * Opens `queues` sockets on one address into `fds`. More than one share it by
+ * SO_REUSEPORT (`o`'s own value is not looked at). On failure none is open,
+ * log_error lines say which step failed and who holds the port; -1 then.
+ */
+int listener_open(enum sock_proto proto, const struct addr *a,
+    const struct sock_opts *o, size_t queues, int *fds);
+void listener_close(const int *fds, size_t queues);
+
+const char *listener_proto_str(enum sock_proto proto); /* "udp", "tcp" */
+
+#endif

@@ -1,0 +1,60 @@
+#include "net/tcp.h"
+
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <string.h>
+#include <sys/socket.h>
+
+int
+tcp_accept(int listener, struct addr *peer)
+{
+	socklen_t len = sizeof *peer;
+
+	memset(peer, 0, sizeof *peer);
+	return accept4(listener, &peer->sa, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+}
+
+int
+tcp_error(int fd)
+{
+	int error = 0;
+	socklen_t len = sizeof error;
+
+	if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0)
+		return errno;
+	return error;
+}
+
+void
+tcp_reset_on_close(int fd)
+{
+	const struct linger now = { .l_onoff = 1, .l_linger = 0 };
+
+	/* it only fails for what is no socket; then close(2) is all there is */
+	(void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof now);
+}
+
+static int
+get_info(int fd, struct tcp_info *info)
+{
+	socklen_t len = sizeof *info;
+
+	memset(info, 0, sizeof *info);
+	return getsockopt(fd, IPPROTO_TCP, TCP_INFO, info, &len);
+}
+
+uint64_t
+tcp_rtt_ns(int fd)
+{
+	struct tcp_info info;
+
+	return get_info(fd, &info) == 0 ? (uint64_t)info.tcpi_rtt * 1000 : 0;
+}
+
+bool
+tcp_is_dead(int fd)
+{
+	struct tcp_info info;
+
+	return get_info(fd, &info) == 0 && info.tcpi_state == TCP_CLOSE;
+}

@@ -1,0 +1,31 @@
+/*
+ * What a TCP connection is told and asked after its birth (socket(7), tcp(7)).
+ */
+#ifndef NET_TCP_H
+#define NET_TCP_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "net/addr.h"
+
+/*
+ * Accepts one connection, non-blocking, close-on-exec. Options are those of
+ * the listener, which a connection inherits: no further system call.
+ */
+int tcp_accept(int listener, struct addr *peer);
+
+/* How a pending connect(2) ended, or what befell an open connection: an
+ * errno, 0 for none. The kernel forgets it by telling. */
+int tcp_error(int fd);
+
+/* close(2) will send RST instead of FIN, and drop what is queued. */
+void tcp_reset_on_close(int fd);
+
+/* The smoothed round trip, 0 when unknown. */
+uint64_t tcp_rtt_ns(int fd);
+
+/* No byte more can come or go: reset, timed out or closed on both sides. */
+bool tcp_is_dead(int fd);
+
+#endif

@@ -13,7 +13,7 @@
 
 #include <ev.h>
 
-#include "roughtime/admission.h"
+#include "net/admission.h"
 #include "roughtime/answer.h"
 #include "roughtime/conn.h"
 #include "roughtime/listen.h"

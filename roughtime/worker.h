@@ -10,7 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "roughtime/admission.h"
+#include "net/admission.h"
 #include "roughtime/conn.h"
 #include "roughtime/counters.h"
 #include "roughtime/identity.h"

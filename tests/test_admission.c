@@ -9,7 +9,7 @@
 #include <cmocka.h>
 #include <sodium.h>
 
-#include "roughtime/admission.h"
+#include "net/admission.h"
 
 static struct addr
 client(const char *text)

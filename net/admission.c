@@ -1,4 +1,4 @@
-#include "roughtime/admission.h"
+#include "net/admission.h"
 
 #include <pthread.h>
 #include <stdint.h>

@@ -1,10 +1,10 @@
 /*
- * Who may have another TCP connection: a limit for the whole server and one
+ * Who may have another TCP connection: a limit for the whole and one
  * for each client prefix, shared by all workers. A fixed table under a mutex;
  * it is asked when a connection opens or closes, never for a packet.
  */
-#ifndef ROUGHTIME_ADMISSION_H
-#define ROUGHTIME_ADMISSION_H
+#ifndef NET_ADMISSION_H
+#define NET_ADMISSION_H
 
 #include <stddef.h>
 

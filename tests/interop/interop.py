@@ -23,48 +23,58 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 import peers
 
+sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "system"))
+from harness import FakeClock, free_port  # noqa: E402
+from oracle import public_of, trunc  # noqa: E402
+
 HOST = "127.0.0.1"
+TEST_SEED = bytes.fromhex(peers.TEST_SEED_HEX)
 PUBLIC_TEXT = "docs/interop.md"
 BEGIN, END = "<!-- table: begin -->", "<!-- table: end -->"
 Row = collections.namedtuple("Row", "server client transport result reason")
 
 
-def free_port():
-    """A port that is free on UDP and TCP, every address."""
-    for _ in range(100):
-        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as t, \
-                socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as u:
-            t.bind(("0.0.0.0", 0))
-            with contextlib.suppress(OSError):
-                u.bind(("0.0.0.0", t.getsockname()[1]))
-                return t.getsockname()[1]
-    raise SystemExit("no free port")
-
-
 class Process:
-    """A server that we started; ended by its pid."""
+    """A server that we started; ended by its pid.
 
-    def __init__(self, argv, log, cwd=None, respawn=False):
+    respawn: one that ends itself on a packet it does not like is started
+    again, as its keeper would have to do (at most 200 times).
+    """
+
+    def __init__(self, argv, log, cwd=None, respawn=False, env=()):
         self.argv, self.cwd, self.log = argv, cwd, open(log, "ab")
-        self.respawn, self.child = respawn, None
+        self.env = {**os.environ, **dict(env)}
+        self.child, self.stopping = None, threading.Event()
         self.start()
+        self.keeper = threading.Thread(target=self.keep, daemon=True)
+        if respawn:
+            self.keeper.start()
+
+    def keep(self):
+        for _ in range(200):
+            while self.child.poll() is None:
+                if self.stopping.wait(0.02):
+                    return
+            if self.stopping.is_set():
+                return
+            self.child.stdin.close()
+            self.start()
 
     def start(self):
         # pyroughtime's server ends when its standard input does.
         self.child = subprocess.Popen(
-            self.argv, cwd=self.cwd, stdin=subprocess.PIPE, stdout=self.log,
-            stderr=subprocess.STDOUT)
-
-    def tend(self):
-        if self.respawn and self.child.poll() is not None:
-            self.start()
+            self.argv, cwd=self.cwd, env=self.env, stdin=subprocess.PIPE,
+            stdout=self.log, stderr=subprocess.STDOUT)
 
     def stop(self):
-        self.respawn = False
+        self.stopping.set()
+        if self.keeper.is_alive():
+            self.keeper.join()
         if self.child.poll() is None:
             self.child.send_signal(signal.SIGTERM)
         try:
@@ -82,13 +92,8 @@ class Bench:
     def __init__(self, args, work):
         self.peers = pathlib.Path(args.peers).resolve()
         self.build, self.work = args.build, work
-        self.verbose = args.verbose
-        seed = bytes.fromhex(peers.TEST_SEED_HEX)
-        self.seedfile = work / "test-seed.hex"
-        self.seedfile.touch(0o600)
-        self.seedfile.write_text(peers.TEST_SEED_HEX)
-        self.seedb64 = base64.b64encode(seed).decode()
-        self.test_key = None
+        self.verbose, self.whole = args.verbose, not args.only
+        self.clock = None
         self.others = list(peers.SERVERS)  # to tell failed from impossible
 
     def expand(self, words, **fill):
@@ -130,26 +135,32 @@ class Bench:
 # -- our server, their clients ------------------------------------------------
 
 class Target:
-    """A server to ask: an address, a key, and its list of three servers."""
+    """A server to ask: port and key, and three identities on one port."""
 
-    def __init__(self, port, key, listed=()):
-        self.port, self.key, self.listed = port, key, listed
+    def __init__(self, port, key, three=()):
+        self.port, self.key, self.three = port, key, three
 
     def argv(self, bench, client):
         return bench.expand(client.argv, host=HOST, port=self.port,
                             key=self.key,
                             keyhex=base64.b64decode(self.key).hex(),
-                            list=self.write_list(bench, client.transport))
+                            list=self.write_list(bench, client))
 
-    def write_list(self, bench, transport):
-        path = bench.work / f"list-{self.port}-{transport}.json"
-        path.write_text(json.dumps({"servers": [
-            {"name": f"server {i}", "version": "IETF-Roughtime",
-             "publicKeyType": "ed25519", "publicKey": key,
-             "addresses": [{"protocol": transport,
-                            "address": f"{HOST}:{port}"}]}
-            for i, (port, key) in enumerate(self.listed)]}))
-        return path
+    def write_list(self, bench, client):
+        listed = self.three if client.asks == "three" else \
+            [(self.port, self.key)] * 3
+        return write_list(bench.work / "list.json", client.transport, listed)
+
+
+def write_list(path, transport, listed):
+    """A server list (RFC 10049 section 8.3) of (port, key) pairs."""
+    path.write_text(json.dumps({"servers": [
+        {"name": f"server {i}", "version": "IETF-Roughtime",
+         "publicKeyType": "ed25519", "publicKey": key,
+         "addresses": [{"protocol": transport,
+                        "address": f"{HOST}:{port}"}]}
+        for i, (port, key) in enumerate(listed)]}))
+    return path
 
 
 def start_ours(bench, names):
@@ -162,13 +173,12 @@ def start_ours(bench, names):
         bench.tool("roughtime-keys", "generate", "-o", str(keyfile))
         keys.append(bench.tool("roughtime-keys", "public", str(keyfile)))
         config.append(f"  - {{name: {name}, key: {keyfile}}}")
-    # The clock of a test machine may be unsynchronised; its time is good
-    # enough for peers that compare with that same clock.
-    config.append("clock: {when_unsynchronised: serve}\n")
     path = bench.work / f"{names[0]}.yaml"
-    path.write_text("\n".join(config))
+    path.write_text("\n".join([*config, ""]))
+    # A test machine's clock may be unsynchronised, and getroughtime takes no
+    # radius over 10 s. The peers compare with that same clock anyway.
     process = Process([str(bench.build / "roughtimed"), "-c", str(path)],
-                      bench.work / f"{names[0]}.log")
+                      bench.work / f"{names[0]}.log", env=bench.clock.env())
     return process, port, keys
 
 
@@ -203,11 +213,13 @@ def ask(bench, client, target):
 
 def satisfied_elsewhere(bench, client):
     """The name of a peer server that satisfies a variant, or None."""
+    if client.asks == "three":
+        return None  # they have one key each
     for server in bench.others:
-        if bench.missing(server) or client.needs_list:
+        if bench.missing(server):
             continue
-        with running(bench, server) as port:
-            good, _ = ask(bench, client, Target(port, bench.test_key))
+        with running(bench, server) as target:
+            good, _ = ask(bench, client, target)
         if good:
             return server.peer
     return None
@@ -234,7 +246,7 @@ def their_clients(bench, target):
             yield row("ok")
             continue
         other = satisfied_elsewhere(bench, client)
-        if other is None and bench.others and not client.needs_list:
+        if other is None and bench.others and client.asks != "three":
             yield row("not applicable",
                       f"no server satisfies it ({reason})")
         else:
@@ -245,27 +257,28 @@ def their_clients(bench, target):
 # -- their servers, our client ------------------------------------------------
 
 @contextlib.contextmanager
-def running(bench, server):
-    """Starts a peer's server with the test key; gives its port."""
+def running(bench, server, seed=TEST_SEED):
+    """Starts a peer's server under a seed; gives a Target."""
     port, conf = free_port(), bench.work / "peer.conf"
-    fill = dict(host=HOST, port=port, seed=peers.TEST_SEED_HEX, conf=conf,
-                seedb64=bench.seedb64, seedfile=bench.seedfile)
-
+    seedfile = bench.work / f"{seed.hex()[:8]}.seed"
+    seedfile.touch(0o600)
+    seedfile.write_text(seed.hex())
+    fill = dict(host=HOST, port=port, conf=conf, seed=seed.hex(),
+                seedb64=base64.b64encode(seed).decode(), seedfile=seedfile)
     if server.conf:
         bench.run(bench.expand(server.conf, **fill))
     process = Process(bench.expand(server.argv, **fill),
                       bench.work / "peer.log", bench.peers, server.respawn)
     try:
-        wait_bound(port, process)
-        yield port
+        wait_bound(port)
+        yield Target(port, base64.b64encode(public_of(seed)).decode())
     finally:
         process.stop()
 
 
-def wait_bound(port, process):
+def wait_bound(port):
     """Until somebody has the UDP port: our own bind then fails."""
     for _ in range(100):
-        process.tend()
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
             try:
                 s.bind((HOST, port))
@@ -275,23 +288,60 @@ def wait_bound(port, process):
 
 
 def our_client(bench):
-    argv = [str(bench.build / "roughtime"), "query"]
     for server in peers.SERVERS:
-        def row(result, reason="", server=server):
-            mark = " *" if server.wrapper else ""
-            return Row(server.peer + mark, "roughtime query, no flags",
-                       server.asks, result, reason)
         absent = bench.missing(server)
         if absent:
-            yield row("absent", f"PEERS/{absent}")
+            yield query_row(server, "", "absent", f"PEERS/{absent}")
             continue
-        with running(bench, server) as port:
-            rc, out = bench.run([*argv, f"{HOST}:{port}", bench.test_key], 60)
-        if rc == 0 and out.strip():
-            spoken = re.search(r"(?i)version:?\s+(.*)", out)
-            yield row("ok", spoken[1].strip() if spoken else "")
-        else:
-            yield row("failed", why(rc, out))
+        with running(bench, server) as target:
+            for more in ("", *server.pinned):
+                yield query(bench, server, target, more)
+
+
+def query_row(server, more, result, reason=""):
+    mark = " *" if server.wrapper else ""
+    return Row(server.peer + mark,
+               f"roughtime query {more or '(no flags)'}",
+               "tcp" if "--tcp" in more else "udp", result, reason)
+
+
+def query(bench, server, target, more):
+    """One row: our client verifies this server, and says which version."""
+    rc, out = bench.run([str(bench.build / "roughtime"), "query",
+                         *more.split(), f"{HOST}:{target.port}", target.key],
+                        60)
+    if rc != 0 or "(verified)" not in out:
+        return query_row(server, more, "failed", why(rc, out))
+    spoken = re.search(r"(?m)^version +(.*)", out)
+    return query_row(server, more, "ok", spoken[1] if spoken else "")
+
+
+def measurement(bench):
+    """One measurement (RFC 10049 section 8.2) over all of their servers."""
+    servers = [s for s in peers.SERVERS
+               if not (s.wrapper or "grease" in s.peer or bench.missing(s))]
+
+    def row(result, reason):
+        return Row(f"{len(servers)} peers at once", "roughtime measure",
+                   "udp", result, reason)
+    if len(servers) < 3:
+        return row("absent", "fewer than three peer servers")
+    with contextlib.ExitStack() as stack:
+        three = [stack.enter_context(running(
+            bench, s, trunc(f"test seed {i}".encode())))
+            for i, s in enumerate(servers)]
+        path = write_list(bench.work / "measure.json", "udp",
+                          [(t.port, t.key) for t in three])
+        rc, out = bench.run([str(bench.build / "roughtime"), "measure", "-l",
+                             str(path), "--servers", str(len(servers)), "-o",
+                             str(bench.work / "report.json")], 60)
+    if rc != 0:
+        return row("failed", why(rc, out))
+    rc, out = bench.run([str(bench.build / "roughtime"), "verify",
+                         str(bench.work / "report.json")])
+    return row("ok" if rc == 0 else "failed",
+               "consistent, and its report verifies" if rc == 0
+               else why(rc, out))
 
 
 # -- the table ----------------------------------------------------------------
@@ -362,15 +412,8 @@ def select(pattern):
     peers.SERVERS = [s for s in peers.SERVERS if keep.search(s.peer)]
 
 
-def public_key_of_test_seed(bench):
-    keyfile = bench.work / "peer-test.key"
-    bench.tool("roughtime-keys", "import", "-o", str(keyfile),
-               input=peers.TEST_SEED_HEX + "\n")
-    return bench.tool("roughtime-keys", "public", str(keyfile))
-
-
 def run_all(bench, stack):
-    bench.test_key = public_key_of_test_seed(bench)
+    bench.clock = FakeClock(bench.work, FakeClock.build(bench.work))
     one, port, (key,) = start_ours(bench, ["one"])
     stack.callback(one.stop)
     three, port3, keys3 = start_ours(bench, ["first", "second", "third"])
@@ -380,6 +423,8 @@ def run_all(bench, stack):
     target = Target(port, key, [(port3, k) for k in keys3])
     yield from their_clients(bench, target)
     yield from our_client(bench)
+    if bench.whole:
+        yield measurement(bench)
     if one.child.poll() is not None or three.child.poll() is not None:
         yield Row("roughtimed", "(all of them)", "-", "failed",
                   "the daemon ended during the run")

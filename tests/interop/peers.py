@@ -22,7 +22,7 @@ class Client:
     bad: str = r"\Z\A"  # … and one that it must not hold
     needs: tuple = ()  # more files under PEERS
     wrapper: bool = False  # a few lines of the user's own round a library
-    needs_list: bool = False  # asks three servers at one address by a list
+    asks: str = "one"  # or "three", by a list; or "same": one, three times
     timeout_s: int = 20
 
 
@@ -35,10 +35,10 @@ class Server:
     wrapper: bool = False
     conf: tuple = ()  # command that writes {conf} first
     respawn: bool = False  # ends itself on a packet that it does not like
-    asks: str = "udp"
+    pinned: tuple = ()  # what our client asks it for besides the default
 
 
-RELEVANT_DRAFTS = range(12, 0, -1)
+DRAFTS = range(12, 0, -1)
 _TR = "tannerryan/bin/"
 _TR_AT = ("-addr", "{host}:{port}", "-pubkey", "{key}")
 _IN_SYNC = r"Status: +in-sync"
@@ -55,13 +55,13 @@ def _tannerryan():
                      (_TR + "roughtime-client", "-servers", "{list}", "-all",
                       "-retries", "2", *flag),
                      r"3/3 servers responded|Chain: +ok", times=2,
-                     needs_list=True)
+                     asks="three")
         debug = (_TR + "roughtime-debug", *_TR_AT, "-retries", "2", *flag)
         # Google's format has no frame, so it cannot go over TCP.
         yield Client("tannerryan roughtime-debug", "probe of all versions",
                      transport, debug, r"oughtime(-\d\d)? +OK",
                      times=13 if transport == "udp" else 12)
-        for n in RELEVANT_DRAFTS:
+        for n in DRAFTS:
             yield Client("tannerryan roughtime-debug", f"draft-{n:02}",
                          transport, (*debug, "-ver", f"draft-{n:02}"),
                          _VERIFIED)
@@ -88,7 +88,7 @@ def _roughenough():
                  r"UTC \(\+/-\d+s\)", times=50, bad="ERROR|WARN")
     yield Client("roughenough client", "-P both, list of three servers",
                  "udp", (tool, "-l", "{list}", "-P", "both", "-v"), "",
-                 bad="ERROR|[Vv]iolation", needs_list=True)
+                 bad="ERROR|[Vv]iolation", asks="three")
 
 
 def _others():
@@ -97,9 +97,11 @@ def _others():
     for name in ("IETF-Roughtime", "Google-Roughtime"):
         yield Client("cloudflare getroughtime", name, "udp",
                      (*ping, "-ping-version", name), "Ping response: ")
-    yield Client("cloudflare getroughtime", "list of three servers", "udp",
+    # It names no key in its requests: several keys on a port are not for it.
+    yield Client("cloudflare getroughtime", "list of one server, thrice",
+                 "udp",
                  ("cloudflare/bin/getroughtime", "-config", "{list}"),
-                 r"±\d+s|Delta: ", times=4, needs_list=True)
+                 r"±\d+s|Delta: ", times=4, asks="same")
 
     yield Client("roughly", "query", "udp",
                  ("roughly/bin/roughly", "query", "--timeout", "3", "{host}",
@@ -119,7 +121,7 @@ def _others():
         yield Client("pyroughtime", "list of three servers", transport,
                      ("pyroughtime/bin/pyroughtime", "-l", "{list}"),
                      r"UTC \(\+/-|No inconsistent", times=4,
-                     bad="Exception|Traceback", needs_list=True)
+                     bad="Exception|Traceback", asks="three")
 
     yield Client("craggy", "drafts 12 and 13 (no TYPE)", "udp",
                  ("craggy/bin/craggy-cli", "-h", "{host}:{port}", "-k",
@@ -138,20 +140,28 @@ CLIENTS = [*_roughenough(), *_tannerryan(), *_others()]
 SERVERS = [
     Server("roughenough", "1",
            ("roughenough/bin/roughenough_server", "--seed-file", "{seedfile}",
-            "-i", "{host}", "-p", "{port}", "-j", "1")),
+            "-i", "{host}", "-p", "{port}", "-j", "1"),
+           pinned=("--version rfc",)),
     Server("tannerryan roughtime", "0x80000001-0x8000000c, Google",
            (_TR + "roughtime", "-root-key-file", "{seedfile}", "-port",
-            "{port}", "-grease-rate", "0")),
+            "{port}", "-grease-rate", "0"),
+           pinned=("--tcp", "--version draft-14 --tcp",
+                   "--version google",
+                   *(f"--version draft-{n:02}" for n in DRAFTS))),
     Server("tannerryan roughtime, 10 % grease",
            "0x80000001-0x8000000c, Google",
            (_TR + "roughtime", "-root-key-file", "{seedfile}", "-port",
             "{port}", "-grease-rate", "0.1")),
     Server("cloudflare testserver", "0x80000008, 0x8000000b, Google",
            ("cloudflare/bin/testserver", "-addr", "{host}:{port}",
-            "-root-key", "{seed}"), respawn=True),
+            "-root-key", "{seed}"), respawn=True,
+           pinned=("--version google", "--version draft-08",
+                   "--version draft-11")),
     Server("roughly", "1, 0x8000000c, …, Google",
            ("roughly/bin/roughly", "server", "run", "--host", "{host}", "-p",
-            "{port}", "--private-key", "{seedb64}", "--no-grease")),
+            "{port}", "--private-key", "{seedb64}", "--no-grease"),
+           pinned=("--version rfc", "--version draft-14",
+                   "--version google")),
     *[Server(f"roughly, only {v}", v,
              ("roughly/bin/python", "roughly/serve.py", "{port}", v),
              needs=("roughly/serve.py",), wrapper=True)

@@ -117,11 +117,10 @@ parse(struct probe *p, int argc, char **argv)
 	return -1;
 }
 
-/* Every row by itself, and twice without SRV: see ladder.c on wrong keys. */
+/* Every row by itself, and once without SRV: see ladder.c on wrong keys. */
 static size_t
 make_rungs(struct rung rungs[static LADDER_MAX], const struct probe *p)
 {
-	static const char *const names[] = { "1,c no SRV", "8-c no SRV" };
 	size_t n = ladder_rows(rungs, p->rows), extra;
 	struct rung no_srv[LADDER_MAX];
 
@@ -130,7 +129,7 @@ make_rungs(struct rung rungs[static LADDER_MAX], const struct probe *p)
 	extra = ladder_no_srv(no_srv);
 	for (size_t i = 0; i < extra && n < LADDER_MAX; i++, n++) {
 		rungs[n] = no_srv[i];
-		rungs[n].name = names[i];
+		rungs[n].name = "no SRV";
 		rungs[n].delay_ms = 0;
 	}
 	return n;

@@ -3,6 +3,7 @@ it says why."""
 import base64
 import json
 import socket
+import struct
 import threading
 import time
 
@@ -52,7 +53,8 @@ def test_requests_are_proper():
     framed, message = oracle.unframe(packet)
     fields = oracle.decode(message)
     assert framed and len(packet) == 1036
-    assert fields[b"VER\0"] == bytes.fromhex("010000000c000080")
+    assert struct.unpack("<6I", fields[b"VER\0"]) == (
+        1, 0x80000008, 0x80000009, 0x8000000A, 0x8000000B, 0x8000000C)
     assert fields[b"TYPE"] == bytes(4)
     assert fields[b"SRV\0"] == oracle.srv(base64.b64decode(s.key))
     assert len(fields[b"NONC"]) == 32
@@ -64,6 +66,29 @@ def test_best_of_many_versions():
         assert ask(s)["version"] == "rfc10049"
     with FakeServer(["google", "draft-11", "draft-14"]) as s:
         assert ask(s)["version"] == "draft-14"
+
+
+def test_a_server_that_ignores_requests_with_type():
+    """Drafts before 14 do not know TYPE; one may not like it."""
+    class Picky(FakeServer):
+        def reply(self, packet):
+            fields = oracle.decode(oracle.unframe(packet)[1])
+            return None if b"TYPE" in fields else super().reply(packet)
+
+    for name in ("draft-08", "draft-11", "draft-12", "google", "draft-02"):
+        with Picky([name]) as s:
+            assert ask(s)["version"] == name
+
+
+def test_a_server_that_ignores_long_version_lists():
+    class Picky(FakeServer):
+        def reply(self, packet):
+            fields = oracle.decode(oracle.unframe(packet)[1])
+            long = len(fields.get(b"VER\0", b"")) > 8
+            return None if long else super().reply(packet)
+
+    with Picky(["rfc"]) as s:
+        assert ask(s)["version"] == "rfc10049"
 
 
 def test_tcp_when_udp_is_silent():
@@ -210,8 +235,9 @@ def test_silence_names_what_was_tried():
             "--timeout", "3")
         took = time.monotonic() - start
     assert rc == 2 and 2.9 < took < 6
-    for words in ("version 1, draft 14", "drafts 8 to 12", "google",
-                  "drafts 5 to 7", "drafts 1 to 4", "no SRV",
+    for words in ("version 1, drafts 8 to 14;", "drafts 8 to 12", "google",
+                  "drafts 5 to 7", "drafts 1 to 4", "version 1, draft 14;",
+                  "no SRV",
                   "TCP: connection refused", "firewall", "check the key"):
         assert words in err, err
 

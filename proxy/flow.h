@@ -25,6 +25,8 @@ struct flow {
 	/* the flow */
 	uint16_t app; /* index */
 	int16_t origin; /* index in the application */
+	uint32_t listener; /* the owner's: which socket was asked */
+	uint32_t headers; /* the owner's: PROXY headers sent so far */
 	int fd; /* connected socket to the origin, -1 none */
 	bool replied;
 	uint64_t connect_us; /* Unix */
@@ -37,7 +39,11 @@ struct flow_table; /* opaque */
 
 typedef void flow_closed_fn(void *context, struct flow *f, enum status status);
 
-/* `closed` is called before a flow leaves the table for whatever reason. */
+/* A flow ends at most this long after its idle time, never before. */
+#define FLOW_TICK_MS 16u
+
+/* `closed` is called before a flow leaves the table for whatever reason: an
+ * evicted one with STATUS_UNAVAILABLE, an idle one with STATUS_CLOSED. */
 struct flow_table *flow_table_new(
     uint32_t capacity, uint64_t now_ms, flow_closed_fn *closed, void *context);
 void flow_table_free(struct flow_table *t); /* closes all: STATUS_CLOSED */
@@ -53,7 +59,8 @@ struct flow *flow_add(struct flow_table *t, const struct addr *client,
 void flow_touch(struct flow_table *t, struct flow *f, uint64_t now_ms,
     uint32_t idle_ms, bool from_origin, size_t bytes);
 void flow_close(struct flow_table *t, struct flow *f, enum status status);
-/* Closes what has expired; bounded work a call. Returns how many. */
+/* Closes what has expired; bounded work a call (1024 flows looked at).
+ * Returns how many were closed. */
 size_t flow_expire(struct flow_table *t, uint64_t now_ms);
 
 uint32_t flow_count(const struct flow_table *t);

@@ -1,0 +1,421 @@
+#include "proxy/flow.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <sodium.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define NONE UINT32_MAX
+#define CAPACITY_MAX (1u << 24)
+#define WHEEL_SLOTS 4096u /* of FLOW_TICK_MS: 65 s; longer waits go round */
+#define EXPIRE_VISITS 1024u /* flows looked at in one flow_expire() */
+#define EVICT_LOOKS 16u /* flows compared when one with replies must go */
+
+/*
+ * Indices instead of pointers: half the size, and one array to allocate. A
+ * flow that is in use stands in one bucket, one slot of the wheel and one of
+ * two lists by age; a free one in the list of free ones (bucket_next).
+ */
+struct age_list {
+	uint32_t oldest, newest;
+};
+
+struct flow_table {
+	struct flow *flows;
+	uint32_t *bucket; /* heads */
+	uint32_t bucket_mask;
+	uint32_t capacity, count;
+	uint32_t free;
+	struct age_list age[2]; /* without replies, with replies */
+	uint32_t wheel[WHEEL_SLOTS]; /* heads */
+	uint64_t tick; /* all slots up to this one have been gone through */
+	flow_closed_fn *closed;
+	void *context;
+	uint8_t key[crypto_shorthash_KEYBYTES];
+};
+
+/* --- the hash: SipHash, since the client chooses what is hashed --- */
+
+static size_t
+put_addr(uint8_t *out, const struct addr *a)
+{
+	size_t n = 0;
+
+	if (a->sa.sa_family == AF_INET) {
+		memcpy(out, &a->in.sin_addr, 4);
+		memcpy(out + 4, &a->in.sin_port, 2);
+		return 6;
+	}
+	memcpy(out, &a->in6.sin6_addr, n = 16);
+	memcpy(out + n, &a->in6.sin6_port, 2);
+	memcpy(out + n + 2, &a->in6.sin6_scope_id, 4);
+	return n + 6;
+}
+
+static uint32_t *
+bucket_of(
+    struct flow_table *t, const struct addr *client, const struct addr *edge)
+{
+	uint8_t bytes[44];
+	uint8_t hash[crypto_shorthash_BYTES];
+	uint32_t h;
+	size_t n;
+
+	n = put_addr(bytes, client);
+	n += put_addr(bytes + n, edge);
+	crypto_shorthash(hash, bytes, n, t->key);
+	memcpy(&h, hash, sizeof h);
+	return &t->bucket[h & t->bucket_mask];
+}
+
+static void
+bucket_remove(struct flow_table *t, struct flow *f)
+{
+	uint32_t *at = bucket_of(t, &f->client, &f->edge);
+
+	while (*at != flow_index(t, f))
+		at = &t->flows[*at].bucket_next;
+	*at = f->bucket_next;
+}
+
+/* --- age --- */
+
+static void
+age_append(struct flow_table *t, struct flow *f)
+{
+	struct age_list *l = &t->age[f->replied];
+	uint32_t i = flow_index(t, f);
+
+	f->age_next = NONE;
+	f->age_prev = l->newest;
+	if (l->newest == NONE)
+		l->oldest = i;
+	else
+		t->flows[l->newest].age_next = i;
+	l->newest = i;
+}
+
+static void
+age_remove(struct flow_table *t, struct flow *f)
+{
+	struct age_list *l = &t->age[f->replied];
+
+	if (f->age_prev == NONE)
+		l->oldest = f->age_next;
+	else
+		t->flows[f->age_prev].age_next = f->age_next;
+	if (f->age_next == NONE)
+		l->newest = f->age_prev;
+	else
+		t->flows[f->age_next].age_prev = f->age_prev;
+}
+
+/* --- the wheel --- */
+
+/* The first tick that begins at or after the expiry, within one turn. */
+static uint32_t
+wheel_slot(const struct flow_table *t, uint64_t expires_ms)
+{
+	uint64_t tick = expires_ms / FLOW_TICK_MS;
+
+	tick += expires_ms % FLOW_TICK_MS != 0;
+	if (tick <= t->tick)
+		tick = t->tick + 1;
+	if (tick > t->tick + WHEEL_SLOTS - 1)
+		tick = t->tick + WHEEL_SLOTS - 1;
+	return (uint32_t)(tick % WHEEL_SLOTS);
+}
+
+static void
+wheel_add(struct flow_table *t, struct flow *f)
+{
+	uint32_t i = flow_index(t, f), *head;
+
+	f->slot = wheel_slot(t, f->expires_ms);
+	head = &t->wheel[f->slot];
+	f->wheel_prev = NONE;
+	f->wheel_next = *head;
+	if (*head != NONE)
+		t->flows[*head].wheel_prev = i;
+	*head = i;
+}
+
+static void
+wheel_remove(struct flow_table *t, struct flow *f)
+{
+	if (f->wheel_prev == NONE)
+		t->wheel[f->slot] = f->wheel_next;
+	else
+		t->flows[f->wheel_prev].wheel_next = f->wheel_next;
+	if (f->wheel_next != NONE)
+		t->flows[f->wheel_next].wheel_prev = f->wheel_prev;
+}
+
+/* --- the table --- */
+
+static void
+release(struct flow_table *t, uint32_t i)
+{
+	memset(&t->flows[i], 0, sizeof t->flows[i]);
+	t->flows[i].slot = NONE; /* the mark of a free one */
+	t->flows[i].fd = -1;
+	t->flows[i].bucket_next = t->free;
+	t->free = i;
+}
+
+static void
+clear(struct flow_table *t)
+{
+	for (uint32_t i = 0; i <= t->bucket_mask; i++)
+		t->bucket[i] = NONE;
+	for (uint32_t i = 0; i < WHEEL_SLOTS; i++)
+		t->wheel[i] = NONE;
+	for (int i = 0; i < 2; i++)
+		t->age[i].oldest = t->age[i].newest = NONE;
+	t->free = NONE;
+	for (uint32_t i = t->capacity; i-- > 0;)
+		release(t, i);
+}
+
+struct flow_table *
+flow_table_new(
+    uint32_t capacity, uint64_t now_ms, flow_closed_fn *closed, void *context)
+{
+	struct flow_table *t;
+	uint32_t buckets = 1;
+
+	if (capacity < 1 || capacity > CAPACITY_MAX || sodium_init() < 0) {
+		errno = EINVAL;
+		return NULL;
+	}
+	while (buckets < capacity)
+		buckets *= 2;
+	t = calloc(1, sizeof *t);
+	if (t == NULL)
+		return NULL;
+	t->flows = calloc(capacity, sizeof *t->flows);
+	t->bucket = calloc(buckets, sizeof *t->bucket);
+	if (t->flows == NULL || t->bucket == NULL) {
+		free(t->flows);
+		free(t->bucket);
+		free(t);
+		return NULL;
+	}
+	t->capacity = capacity;
+	t->bucket_mask = buckets - 1;
+	t->tick = now_ms / FLOW_TICK_MS;
+	t->closed = closed;
+	t->context = context;
+	crypto_shorthash_keygen(t->key);
+	clear(t);
+	return t;
+}
+
+void
+flow_table_free(struct flow_table *t)
+{
+	if (t == NULL)
+		return;
+	for (uint32_t i = 0; i < t->capacity; i++)
+		if (t->flows[i].slot != NONE)
+			flow_close(t, &t->flows[i], STATUS_CLOSED);
+	sodium_memzero(t->key, sizeof t->key);
+	free(t->flows);
+	free(t->bucket);
+	free(t);
+}
+
+struct flow *
+flow_find(
+    struct flow_table *t, const struct addr *client, const struct addr *edge)
+{
+	uint32_t i = *bucket_of(t, client, edge);
+
+	for (; i != NONE; i = t->flows[i].bucket_next)
+		if (addr_equal(&t->flows[i].client, client) &&
+		    addr_equal(&t->flows[i].edge, edge))
+			return &t->flows[i];
+	return NULL;
+}
+
+void
+flow_close(struct flow_table *t, struct flow *f, enum status status)
+{
+	assert(f->slot != NONE);
+	t->closed(t->context, f, status);
+	bucket_remove(t, f);
+	wheel_remove(t, f);
+	age_remove(t, f);
+	release(t, flow_index(t, f));
+	t->count--;
+}
+
+/*
+ * The list with replies is by the first reply, not by the last datagram (no
+ * list moves on the packet path): of its first few the one idle the longest
+ * goes, the others get a second chance behind the rest.
+ */
+static struct flow *
+idlest_replied(struct flow_table *t)
+{
+	struct flow *looked[EVICT_LOOKS], *worst;
+	uint32_t n = 0, i = t->age[true].oldest;
+
+	for (; n < EVICT_LOOKS && i != NONE; i = t->flows[i].age_next)
+		looked[n++] = &t->flows[i];
+	if (n == 0)
+		return NULL;
+	worst = looked[0];
+	for (uint32_t k = 1; k < n; k++)
+		if (looked[k]->expires_ms < worst->expires_ms)
+			worst = looked[k];
+	for (uint32_t k = 0; k < n; k++) {
+		age_remove(t, looked[k]);
+		age_append(t, looked[k]);
+	}
+	return worst;
+}
+
+static bool
+evict(struct flow_table *t, bool may_evict_replied)
+{
+	struct flow *f = NULL;
+
+	if (t->age[false].oldest != NONE)
+		f = &t->flows[t->age[false].oldest];
+	else if (may_evict_replied)
+		f = idlest_replied(t);
+	if (f == NULL)
+		return false;
+	flow_close(t, f, STATUS_UNAVAILABLE);
+	return true;
+}
+
+struct flow *
+flow_add(struct flow_table *t, const struct addr *client,
+    const struct addr *edge, uint64_t now_ms, uint32_t idle_ms,
+    bool may_evict_replied)
+{
+	struct flow *f;
+	uint32_t *head, i;
+
+	if (t->free == NONE && !evict(t, may_evict_replied))
+		return NULL;
+	i = t->free;
+	f = &t->flows[i];
+	t->free = f->bucket_next;
+	f->client = *client;
+	f->edge = *edge;
+	f->origin = -1;
+	f->expires_ms = now_ms + idle_ms;
+	head = bucket_of(t, client, edge);
+	f->bucket_next = *head;
+	*head = i;
+	wheel_add(t, f);
+	age_append(t, f);
+	t->count++;
+	return f;
+}
+
+static void
+mark_replied(struct flow_table *t, struct flow *f)
+{
+	age_remove(t, f);
+	f->replied = true;
+	age_append(t, f);
+}
+
+void
+flow_touch(struct flow_table *t, struct flow *f, uint64_t now_ms,
+    uint32_t idle_ms, bool from_origin, size_t bytes)
+{
+	uint64_t expires_ms = now_ms + idle_ms;
+	bool sooner = expires_ms < f->expires_ms;
+
+	/* Later: the wheel finds out when the old time comes. */
+	f->expires_ms = expires_ms;
+	if (sooner) {
+		wheel_remove(t, f);
+		wheel_add(t, f);
+	}
+	if (from_origin) {
+		f->origin_bytes += bytes;
+		f->origin_packets++;
+		if (!f->replied)
+			mark_replied(t, f);
+	} else {
+		f->client_bytes += bytes;
+		f->client_packets++;
+	}
+}
+
+/*
+ * Empties one slot: what has expired is closed, what was touched since moves
+ * on to the slot of its new time. False: `left` ran out first.
+ */
+static bool
+turn_slot(struct flow_table *t, uint64_t tick, uint64_t now_ms, uint32_t *left,
+    size_t *closed)
+{
+	uint32_t *head = &t->wheel[tick % WHEEL_SLOTS];
+
+	while (*head != NONE) {
+		struct flow *f = &t->flows[*head];
+
+		if ((*left)-- == 0)
+			return false;
+		if (f->expires_ms <= now_ms) {
+			flow_close(t, f, STATUS_CLOSED);
+			++*closed;
+			continue;
+		}
+		wheel_remove(t, f);
+		wheel_add(t, f);
+	}
+	return true;
+}
+
+size_t
+flow_expire(struct flow_table *t, uint64_t now_ms)
+{
+	uint64_t now_tick = now_ms / FLOW_TICK_MS;
+	uint32_t left = EXPIRE_VISITS;
+	size_t closed = 0;
+
+	/* Nobody waits: time may have jumped over many turns. */
+	if (t->count == 0 && now_tick > t->tick)
+		t->tick = now_tick;
+	/*
+	 * t->tick counts as gone through while its slot is worked on, so that
+	 * wheel_add() never puts a flow into that slot again.
+	 */
+	for (uint32_t n = 0; t->tick < now_tick && n < WHEEL_SLOTS; n++) {
+		t->tick++;
+		if (!turn_slot(t, t->tick, now_ms, &left, &closed)) {
+			t->tick--;
+			break;
+		}
+	}
+	return closed;
+}
+
+uint32_t
+flow_count(const struct flow_table *t)
+{
+	return t->count;
+}
+
+uint32_t
+flow_index(const struct flow_table *t, const struct flow *f)
+{
+	return (uint32_t)(f - t->flows);
+}
+
+struct flow *
+flow_at(struct flow_table *t, uint32_t index)
+{
+	if (index >= t->capacity || t->flows[index].slot == NONE)
+		return NULL;
+	return &t->flows[index];
+}

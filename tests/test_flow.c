@@ -1,0 +1,468 @@
+/* proxy/flow.h: who stays, who goes and when; a random trial by a model. */
+#include "proxy/flow.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define START 1000000u /* ms */
+#define IDLE 30000u
+
+struct seen {
+	uint32_t closed; /* calls of the callback */
+	struct addr client;
+	enum status status;
+};
+
+static void
+on_closed(void *context, struct flow *f, enum status status)
+{
+	struct seen *s = context;
+
+	s->closed++;
+	s->client = f->client;
+	s->status = status;
+}
+
+static struct addr
+v4(uint32_t host, uint16_t port)
+{
+	struct addr a = { .in = { .sin_family = AF_INET } };
+
+	a.in.sin_addr.s_addr = htonl(host);
+	a.in.sin_port = htons(port);
+	return a;
+}
+
+static struct addr
+v6(uint8_t last, uint16_t port, uint32_t zone)
+{
+	struct addr a = { .in6 = { .sin6_family = AF_INET6 } };
+
+	a.in6.sin6_addr.s6_addr[0] = 0xfe;
+	a.in6.sin6_addr.s6_addr[1] = 0x80;
+	a.in6.sin6_addr.s6_addr[15] = last;
+	a.in6.sin6_port = htons(port);
+	a.in6.sin6_scope_id = zone;
+	return a;
+}
+
+static struct flow_table *
+table(uint32_t capacity, struct seen *s)
+{
+	struct flow_table *t;
+
+	memset(s, 0, sizeof *s);
+	t = flow_table_new(capacity, START, on_closed, s);
+	assert_non_null(t);
+	return t;
+}
+
+static struct flow *
+add(struct flow_table *t, struct addr client, struct addr edge, uint64_t now)
+{
+	struct flow *f = flow_add(t, &client, &edge, now, IDLE, true);
+
+	assert_non_null(f);
+	return f;
+}
+
+static struct flow *
+find(struct flow_table *t, struct addr client, struct addr edge)
+{
+	return flow_find(t, &client, &edge);
+}
+
+static void
+a_key_is_all_of_both_ends(void **state)
+{
+	const struct addr ends[][2] = {
+		{ v4(1, 1), v4(9, 53) },
+		{ v4(1, 2), v4(9, 53) },
+		{ v4(2, 1), v4(9, 53) },
+		{ v4(1, 1), v4(8, 53) },
+		{ v4(1, 1), v4(9, 54) },
+		{ v6(1, 1, 0), v6(9, 53, 0) },
+		{ v6(1, 1, 2), v6(9, 53, 0) },
+		{ v6(1, 1, 3), v6(9, 53, 0) },
+		{ v6(2, 1, 0), v6(9, 53, 0) },
+		{ v6(1, 2, 0), v6(9, 53, 0) },
+		{ v6(1, 1, 0), v6(9, 54, 0) },
+	};
+	const size_t n = sizeof ends / sizeof ends[0];
+	struct flow *flows[sizeof ends / sizeof ends[0]];
+	struct seen s;
+	struct flow_table *t = table(64, &s);
+
+	(void)state;
+	for (size_t i = 0; i < n; i++) {
+		assert_null(find(t, ends[i][0], ends[i][1]));
+		flows[i] = add(t, ends[i][0], ends[i][1], START);
+	}
+	for (size_t i = 0; i < n; i++) {
+		assert_ptr_equal(find(t, ends[i][0], ends[i][1]), flows[i]);
+		assert_ptr_equal(flow_at(t, flow_index(t, flows[i])), flows[i]);
+	}
+	assert_int_equal(flow_count(t), n);
+	flow_close(t, flows[3], STATUS_ORIGIN_REFUSED);
+	assert_int_equal(s.status, STATUS_ORIGIN_REFUSED);
+	for (size_t i = 0; i < n; i++)
+		assert_ptr_equal(
+		    find(t, ends[i][0], ends[i][1]), i == 3 ? NULL : flows[i]);
+	flow_table_free(t);
+	assert_int_equal(s.closed, n);
+	assert_int_equal(s.status, STATUS_CLOSED);
+}
+
+static void
+a_new_flow_is_blank(void **state)
+{
+	struct seen s;
+	struct flow_table *t = table(1, &s);
+	struct flow *f;
+
+	(void)state;
+	for (uint32_t round = 0; round < 3; round++) {
+		f = add(t, v4(round, 1), v4(9, 53), START);
+		assert_int_equal(f->fd, -1);
+		assert_int_equal(f->origin, -1);
+		assert_false(f->replied);
+		assert_int_equal(f->client_bytes + f->origin_bytes, 0);
+		assert_int_equal(f->client_packets + f->origin_packets, 0);
+		assert_int_equal(f->headers + f->listener + f->app, 0);
+		f->fd = 77;
+		f->headers = f->listener = f->app = 5;
+		flow_touch(t, f, START, IDLE, true, 100);
+		flow_touch(t, f, START, IDLE, false, 1);
+		flow_touch(t, f, START, IDLE, false, 0);
+		assert_int_equal(f->origin_bytes, 100);
+		assert_int_equal(f->origin_packets, 1);
+		assert_int_equal(f->client_bytes, 1);
+		assert_int_equal(f->client_packets, 2);
+	}
+	assert_int_equal(s.closed, 2);
+	assert_int_equal(s.status, STATUS_UNAVAILABLE);
+	flow_table_free(t);
+}
+
+static void
+a_bad_capacity_is_refused(void **state)
+{
+	struct seen s;
+
+	(void)state;
+	errno = 0;
+	assert_null(flow_table_new(0, START, on_closed, &s));
+	assert_int_equal(errno, EINVAL);
+	assert_null(flow_table_new(UINT32_MAX, START, on_closed, &s));
+	flow_table_free(NULL);
+}
+
+/* A hundred thousand addresses that never get an answer, one after another. */
+static void
+spoofed_flood_leaves_replied_flows(void **state)
+{
+	enum { CAPACITY = 2000, LIVE = 1500 };
+	struct seen s;
+	struct flow_table *t = table(CAPACITY, &s);
+
+	(void)state;
+	for (uint32_t i = 0; i < LIVE; i++)
+		flow_touch(t, add(t, v4(i, 7), v4(9, 53), START), START + 1,
+		    IDLE, true, 10);
+	for (uint32_t i = 0; i < 100000; i++) {
+		add(t, v4(0x0a000000 + i, 1), v4(9, 53), START + 2);
+		assert_true(flow_count(t) <= CAPACITY);
+	}
+	for (uint32_t i = 0; i < LIVE; i++)
+		assert_non_null(find(t, v4(i, 7), v4(9, 53)));
+	/* Of the others the newest remain. */
+	for (uint32_t i = 0; i < 100000; i++)
+		assert_int_equal(
+		    find(t, v4(0x0a000000 + i, 1), v4(9, 53)) != NULL,
+		    i >= 100000 - (CAPACITY - LIVE));
+	assert_int_equal(s.closed, 100000 - (CAPACITY - LIVE));
+	assert_int_equal(s.status, STATUS_UNAVAILABLE);
+	flow_table_free(t);
+}
+
+static void
+full_of_replied_flows(void **state)
+{
+	struct addr late = v4(99, 1), edge = v4(9, 53);
+	struct seen s;
+	struct flow_table *t = table(64, &s);
+
+	(void)state;
+	for (uint32_t i = 0; i < 64; i++)
+		flow_touch(
+		    t, add(t, v4(i, 1), edge, START), START, IDLE, true, 1);
+	assert_null(flow_add(t, &late, &edge, START, IDLE, false));
+	assert_int_equal(s.closed, 0);
+	assert_int_equal(flow_count(t), 64);
+	/* The oldest is in use: one of the idle ones goes instead. */
+	for (uint32_t i = 0; i < 64; i++)
+		if (i != 5)
+			flow_touch(t, find(t, v4(i, 1), edge), START + 9, IDLE,
+			    false, 1);
+	assert_non_null(flow_add(t, &late, &edge, START + 9, IDLE, true));
+	assert_int_equal(s.closed, 1);
+	assert_int_equal(ntohl(s.client.in.sin_addr.s_addr), 5);
+	flow_table_free(t);
+}
+
+/* Never early, at most a tick late, whatever the idle time. */
+static void
+expires_when_due(void **state)
+{
+	const uint32_t idle[] = { 0, 1, 15, 16, 17, 1000, 30000, 65519, 65520,
+		65536, 65537, 100000, 600000 };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof idle / sizeof idle[0]; i++) {
+		struct addr client = v4(1, 1), edge = v4(9, 53);
+		struct seen s;
+		struct flow_table *t = table(4, &s);
+		uint64_t now = START + 3;
+
+		flow_add(t, &client, &edge, now, idle[i], true);
+		while (s.closed == 0 && now < START + 3 + 700000) {
+			now++;
+			flow_expire(t, now);
+		}
+		assert_int_equal(s.closed, 1);
+		assert_int_equal(s.status, STATUS_CLOSED);
+		assert_in_range(now - (START + 3), idle[i],
+		    idle[i] + (uint64_t)FLOW_TICK_MS);
+		flow_table_free(t);
+	}
+}
+
+static void
+touching_puts_expiry_off(void **state)
+{
+	struct addr client = v4(1, 1), edge = v4(9, 53);
+	struct seen s;
+	struct flow_table *t = table(4, &s);
+	struct flow *f = flow_add(t, &client, &edge, START, 100, true);
+	uint64_t now;
+
+	(void)state;
+	for (now = START; now < START + 5000; now += 50) {
+		assert_int_equal(flow_expire(t, now), 0);
+		flow_touch(t, f, now, 100, now % 100 == 0, 1);
+	}
+	assert_int_equal(flow_expire(t, now + 49), 0);
+	assert_int_equal(flow_expire(t, now + 50 + FLOW_TICK_MS), 1);
+	assert_int_equal(flow_count(t), 0);
+	flow_table_free(t);
+}
+
+static void
+touching_can_bring_expiry_forward(void **state)
+{
+	struct addr client = v4(1, 1), edge = v4(9, 53);
+	struct seen s;
+	struct flow_table *t = table(4, &s);
+	struct flow *f = flow_add(t, &client, &edge, START, 60000, true);
+
+	(void)state;
+	flow_touch(t, f, START, 100, true, 1);
+	assert_int_equal(flow_expire(t, START + 99), 0);
+	assert_int_equal(flow_expire(t, START + 100 + FLOW_TICK_MS), 1);
+	flow_table_free(t);
+}
+
+/* An hour without a call: bounded work, then all are gone. */
+static void
+expiry_after_a_pause_is_bounded(void **state)
+{
+	struct seen s;
+	struct flow_table *t = table(5000, &s);
+	uint64_t now = START + 3600000;
+	size_t closed = 0;
+
+	(void)state;
+	for (uint32_t i = 0; i < 5000; i++)
+		add(t, v4(i, 1), v4(9, 53), START);
+	for (int call = 0; call < 10; call++) {
+		size_t n = flow_expire(t, now);
+
+		assert_true(n <= 1024);
+		closed += n;
+	}
+	assert_int_equal(closed, 5000);
+	assert_int_equal(flow_count(t), 0);
+	/* And an empty table catches up at once. */
+	add(t, v4(1, 1), v4(9, 53), now * 2);
+	assert_int_equal(flow_expire(t, now * 2 + IDLE - 1), 0);
+	for (int call = 0; call < 2000 && flow_count(t) > 0; call++)
+		flow_expire(t, now * 2 + IDLE + FLOW_TICK_MS);
+	assert_int_equal(flow_count(t), 0);
+	flow_table_free(t);
+}
+
+/* --- a random trial --- */
+
+#define CLIENTS 60u
+#define SLOTS 40u
+
+struct model {
+	bool live, replied;
+	uint64_t born, expires, bytes[2];
+};
+
+struct trial {
+	struct model m[CLIENTS];
+	struct flow_table *t;
+	uint64_t now, births;
+	uint32_t live;
+	/* What the next close must be; NULL: expiry. */
+	bool evicting, by_hand;
+};
+
+static uint32_t random_state;
+
+static uint32_t
+draw(uint32_t below)
+{
+	random_state = random_state * 1664525u + 1013904223u;
+	return (random_state >> 8) % below;
+}
+
+static void
+trial_closed(void *context, struct flow *f, enum status status)
+{
+	struct trial *r = context;
+	struct model *m = &r->m[ntohl(f->client.in.sin_addr.s_addr)];
+
+	assert_true(m->live);
+	assert_int_equal(f->replied, m->replied);
+	assert_int_equal(f->client_bytes, m->bytes[0]);
+	assert_int_equal(f->origin_bytes, m->bytes[1]);
+	assert_int_equal(f->expires_ms, m->expires);
+	if (r->evicting) {
+		assert_int_equal(status, STATUS_UNAVAILABLE);
+		for (uint32_t i = 0; i < CLIENTS; i++) {
+			const struct model *o = &r->m[i];
+
+			/* Nobody without replies was older. */
+			if (o != m && o->live && !o->replied)
+				assert_true(!m->replied && o->born > m->born);
+		}
+		r->evicting = false;
+	} else if (!r->by_hand) {
+		assert_int_equal(status, STATUS_CLOSED);
+		assert_true(m->expires <= r->now);
+	}
+	m->live = false;
+	r->live--;
+}
+
+static void
+trial_add(struct trial *r, uint32_t i)
+{
+	struct addr client = v4(i, 5), edge = v4(9, 53);
+	bool may = draw(2) == 0, any_new = false;
+	uint32_t idle = draw(4) == 0 ? 100000 : draw(3000);
+	struct flow *f;
+
+	for (uint32_t k = 0; k < CLIENTS; k++)
+		any_new |= r->m[k].live && !r->m[k].replied;
+	r->evicting = r->live == SLOTS && (may || any_new);
+	f = flow_add(r->t, &client, &edge, r->now, idle, may);
+	assert_false(r->evicting); /* it happened when it had to */
+	assert_int_equal(f != NULL, r->live < SLOTS);
+	if (f == NULL)
+		return;
+	r->m[i] = (struct model){
+		.live = true, .born = ++r->births, .expires = r->now + idle
+	};
+	r->live++;
+}
+
+static void
+trial_touch(struct trial *r, uint32_t i, struct flow *f)
+{
+	bool from_origin = draw(3) == 0;
+	uint32_t idle = draw(5000), bytes = draw(1500);
+
+	flow_touch(r->t, f, r->now, idle, from_origin, bytes);
+	r->m[i].replied |= from_origin;
+	r->m[i].bytes[from_origin] += bytes;
+	r->m[i].expires = r->now + idle;
+}
+
+static void
+trial_expire(struct trial *r)
+{
+	r->now += draw(20) == 0 ? draw(200000) : draw(40);
+	for (int call = 0; call < 64; call++)
+		flow_expire(r->t, r->now);
+	for (uint32_t i = 0; i < CLIENTS; i++)
+		if (r->m[i].live)
+			assert_true(r->m[i].expires + FLOW_TICK_MS > r->now);
+}
+
+static void
+trial_step(struct trial *r)
+{
+	uint32_t i = draw(CLIENTS), what = draw(10);
+	struct flow *f = find(r->t, v4(i, 5), v4(9, 53));
+
+	assert_int_equal(f != NULL, r->m[i].live);
+	assert_int_equal(flow_count(r->t), r->live);
+	if (f == NULL && what < 6)
+		trial_add(r, i);
+	else if (f != NULL && what < 6)
+		trial_touch(r, i, f);
+	else if (f != NULL && what == 6) {
+		r->by_hand = true;
+		flow_close(r->t, f, STATUS_ORIGIN_REFUSED);
+		r->by_hand = false;
+		assert_false(r->m[i].live);
+	} else if (what > 7)
+		trial_expire(r);
+}
+
+static void
+agrees_with_a_simple_model(void **state)
+{
+	(void)state;
+	for (uint32_t seed = 1; seed <= 8; seed++) {
+		struct trial r = { .now = START };
+
+		random_state = seed;
+		r.t = flow_table_new(SLOTS, START, trial_closed, &r);
+		assert_non_null(r.t);
+		for (int step = 0; step < 20000; step++)
+			trial_step(&r);
+		r.by_hand = true;
+		flow_table_free(r.t);
+		assert_int_equal(r.live, 0);
+	}
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_key_is_all_of_both_ends),
+		cmocka_unit_test(a_new_flow_is_blank),
+		cmocka_unit_test(a_bad_capacity_is_refused),
+		cmocka_unit_test(spoofed_flood_leaves_replied_flows),
+		cmocka_unit_test(full_of_replied_flows),
+		cmocka_unit_test(expires_when_due),
+		cmocka_unit_test(touching_puts_expiry_off),
+		cmocka_unit_test(touching_can_bring_expiry_forward),
+		cmocka_unit_test(expiry_after_a_pause_is_bounded),
+		cmocka_unit_test(agrees_with_a_simple_model),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -35,6 +35,20 @@ fail_errno(char why[static FILE_WHY_LEN], const char *path)
 	return fail(why, error, "%s: %s", path, strerror(error));
 }
 
+int
+file_hold_standard(void)
+{
+	int fd;
+
+	do {
+		fd = open("/dev/null", O_RDONLY);
+	} while (fd >= 0 && fd <= STDERR_FILENO);
+	if (fd < 0)
+		return -1;
+	close(fd);
+	return 0;
+}
+
 /* O_NONBLOCK: a FIFO in the place of a file must not hold us up. */
 static int
 open_regular(

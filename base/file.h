@@ -11,6 +11,14 @@
 #define FILE_WHY_LEN 512
 
 /*
+ * A program may be started with stdin, stdout or stderr closed: then the next
+ * socket or key file would get their number, and what is printed would end in
+ * it. Puts /dev/null there, for reading: a write still fails. To be called
+ * first of all; 0, or -1 with errno.
+ */
+int file_hold_standard(void);
+
+/*
  * Reads a regular file of at most `max` bytes into a fresh malloc() buffer
  * (NUL-terminated past *len; the caller frees it).
  */

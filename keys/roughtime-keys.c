@@ -544,6 +544,8 @@ main(int argc, char **argv)
 	struct secrets *s;
 	int rc;
 
+	if (file_hold_standard() != 0)
+		return 1; /* nowhere to say why */
 	log_init("roughtime-keys", LOG_LEVEL_INFO);
 	switch (options_parse(&o, argc, argv, clock_realtime_us() / 1000000)) {
 	case OPTIONS_ANSWERED:

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/file.h"
 #include "roughtime/client/command.h"
 
 static const struct {
@@ -31,6 +32,8 @@ usage(FILE *out)
 int
 main(int argc, char **argv)
 {
+	if (file_hold_standard() != 0)
+		return COMMAND_USAGE; /* nowhere to say why */
 	if (argc < 2) {
 		usage(stderr);
 		return COMMAND_USAGE;

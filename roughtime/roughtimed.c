@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/file.h"
 #include "base/log.h"
 #include "keys/secret.h"
 #include "roughtime/hash.h"
@@ -109,6 +110,8 @@ main(int argc, char **argv)
 	struct server *server;
 	int result = 0;
 
+	if (file_hold_standard() != 0)
+		return 1; /* nowhere to say why */
 	log_init("roughtimed", LOG_LEVEL_INFO);
 	parse_options(&o, argc, argv);
 	if (secret_init() != 0 || hash_select(HASH_AUTO) != 0)

@@ -1,6 +1,7 @@
 #include "base/log.h"
 
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,7 +13,8 @@
 #define LINE_MAX_LEN 1024
 
 static const char *name = "timeshare";
-static enum log_level limit = LOG_LEVEL_INFO;
+/* alone changed later: by a reload, while other threads log */
+static atomic_int limit = LOG_LEVEL_INFO;
 static bool journal;
 
 static const struct {
@@ -29,8 +31,14 @@ void
 log_init(const char *program, enum log_level most)
 {
 	name = program;
-	limit = most;
 	journal = getenv("JOURNAL_STREAM") != NULL;
+	log_set_level(most);
+}
+
+void
+log_set_level(enum log_level most)
+{
+	atomic_store(&limit, (int)most);
 }
 
 /* One write(2) a line, so that lines of several processes do not mix. */
@@ -41,7 +49,7 @@ emit(enum log_level level, const char *fmt, va_list ap)
 	size_t len;
 	int n;
 
-	if (level > limit)
+	if ((int)level > atomic_load_explicit(&limit, memory_order_relaxed))
 		return;
 	if (journal)
 		n = snprintf(line, sizeof line, "<%d>", levels[level].priority);

@@ -17,6 +17,8 @@ enum log_level {
 
 /* Sets the name before each line and the least important level that prints. */
 void log_init(const char *program, enum log_level most);
+/* The level alone, at any time and with other threads about. */
+void log_set_level(enum log_level most);
 
 void log_error(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void log_warning(const char *fmt, ...) __attribute__((format(printf, 1, 2)));

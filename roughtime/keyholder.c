@@ -227,6 +227,14 @@ keyholder_stop(struct keyholder *h)
 	free(h);
 }
 
+bool
+keyholder_ended(struct keyholder *h)
+{
+	ssize_t n = recv(h->fd, &h->answer, sizeof h->answer, MSG_DONTWAIT);
+
+	return n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR);
+}
+
 int
 keyholder_fd(const struct keyholder *h)
 {

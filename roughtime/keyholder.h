@@ -13,6 +13,7 @@
 #ifndef ROUGHTIME_KEYHOLDER_H
 #define ROUGHTIME_KEYHOLDER_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -47,6 +48,9 @@ struct keyholder *keyholder_start(const struct keyholder_config *c);
 void keyholder_stop(struct keyholder *h);
 /* Its end of the socketpair: readable (EOF) when it died. */
 int keyholder_fd(const struct keyholder *h);
+/* Whether it did, when that is readable; an answer that came too late for its
+ * question is thrown away. */
+bool keyholder_ended(struct keyholder *h);
 
 /*
  * Loads the key at `path` into slot `slot` (under KEYHOLDER_SLOTS), replacing

@@ -92,7 +92,7 @@ apply(struct server *s, struct settings *fresh, struct listen_set *listeners)
 	listen_commit(listeners, &s->listeners);
 	s->retired = s->listeners;
 	s->listeners = *listeners;
-	log_init("roughtimed", (enum log_level)fresh->log_level);
+	log_set_level((enum log_level)fresh->log_level);
 	timesource_configure(s->time, &clock);
 	server_follow_clock(s);
 }
@@ -127,9 +127,11 @@ server_reload(struct server *s)
 	struct settings *fresh;
 
 	if (!server_close_retired(s)) {
-		log_error("reload: the one before is still under way");
+		/* a SIGHUP must not be lost: the next tick asks again */
+		s->reload_waits = true;
 		return;
 	}
+	s->reload_waits = false;
 	notify_reloading();
 	fresh = server_settings(s->options);
 	if (fresh == NULL || try_reload(s, fresh) != 0) {

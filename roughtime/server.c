@@ -142,7 +142,7 @@ server_new(const struct server_options *o)
 	s->started = s->current = server_settings(o);
 	if (s->started == NULL)
 		goto fail;
-	log_init("roughtimed", (enum log_level)s->started->log_level);
+	log_set_level((enum log_level)s->started->log_level);
 	raise_fd_limit(s->started);
 	/* the keyholder is forked before there is anything to inherit, and
 	 * bundles are read with the rights that a reload will have */
@@ -406,6 +406,8 @@ tick_event(struct ev_loop *loop, ev_timer *w, int events)
 	(void)loop;
 	(void)events;
 	server_close_retired(s);
+	if (s->reload_waits)
+		server_reload(s);
 	server_follow_clock(s);
 	identities_tick(s->identities, clock_realtime_us() / 1000000);
 }
@@ -414,6 +416,8 @@ static void
 keyholder_event(struct ev_loop *loop, ev_io *w, int events)
 {
 	(void)events;
+	if (!keyholder_ended(w->data))
+		return;
 	ev_io_stop(loop, w);
 	log_error("the keyholder is gone: no new delegation can be signed; "
 		  "requests are answered until the present ones end, restart "
@@ -425,6 +429,7 @@ init_loop(struct server *s)
 {
 	static const int numbers[SIGNALS] = { SIGTERM, SIGINT, SIGHUP,
 		SIGUSR1 };
+	sigset_t none;
 
 	s->loop =
 	    ev_default_loop(EVBACKEND_EPOLL | EVFLAG_NOENV | EVFLAG_NOTIMERFD);
@@ -433,6 +438,9 @@ init_loop(struct server *s)
 		return -1;
 	}
 	signal(SIGPIPE, SIG_IGN);
+	/* whoever started us may have had them blocked, which is inherited */
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
 	for (int i = 0; i < SIGNALS; i++) {
 		ev_signal_init(&s->signals[i], signal_event, numbers[i]);
 		s->signals[i].data = s;
@@ -444,6 +452,7 @@ init_loop(struct server *s)
 	if (s->keyholder != NULL) {
 		ev_io_init(&s->keyholder_gone, keyholder_event,
 		    keyholder_fd(s->keyholder), EV_READ);
+		s->keyholder_gone.data = s->keyholder;
 		ev_io_start(s->loop, &s->keyholder_gone);
 	}
 	return 0;

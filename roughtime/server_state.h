@@ -27,6 +27,7 @@ struct server {
 	struct listen_set listeners;
 	struct listen_set retired; /* of before a reload, not yet closed */
 	uint64_t closed_drops; /* of listeners that are closed */
+	bool reload_waits; /* for the sockets of the one before to be left */
 	struct udpstat udpstat;
 	struct timesource *time;
 	struct identities *identities;

@@ -373,11 +373,32 @@ death_is_told(void **state)
 	assert_int_equal(poll(&p, 1, 0), 0);
 	assert_int_equal(kill(pid, SIGKILL), 0);
 	assert_int_equal(poll(&p, 1, 5000), 1);
+	assert_true(keyholder_ended(h));
 	for (int i = 0; i < 3; i++) {
 		assert_int_equal(delegate_now(h, 0, &d, why), -1);
 		assert_non_null(strstr(why, "has ended"));
 	}
 	assert_in_range(clock_monotonic_ns() - before, 0, 4000000000u);
+	keyholder_stop(h);
+}
+
+/* What nobody waits for any more is no death. */
+static void
+late_answer_is_no_death(void **state)
+{
+	struct keyholder *h = start_loaded();
+	struct pollfd p = { .fd = keyholder_fd(h), .events = POLLIN };
+	struct delegation d;
+	char why[FILE_WHY_LEN];
+
+	(void)state;
+	assert_false(keyholder_ended(h));
+	/* answered, too: with a refusal that belongs to no question */
+	assert_int_equal(write(p.fd, "x", 1), 1);
+	assert_int_equal(poll(&p, 1, 5000), 1);
+	assert_false(keyholder_ended(h));
+	assert_int_equal(poll(&p, 1, 0), 0);
+	assert_int_equal(delegate_now(h, 0, &d, why), 0);
 	keyholder_stop(h);
 }
 
@@ -483,6 +504,7 @@ main(void)
 		cmocka_unit_test(knows_its_directories),
 		cmocka_unit_test(outlives_signals),
 		cmocka_unit_test(death_is_told),
+		cmocka_unit_test(late_answer_is_no_death),
 		cmocka_unit_test(hanging_is_bounded),
 		cmocka_unit_test(dies_with_the_server),
 	};

@@ -112,11 +112,16 @@ static bool
 load_value(struct report *rep, const struct schema_row *row,
     const struct yaml_node *node, void *out)
 {
-	struct yaml_node nothing = *node;
+	struct yaml_node nothing = *node, item = *node;
 
 	/* `clock:` with all of its keys commented out is an empty section */
 	if (types[row->type].kind != YAML_SCALAR && report_is_nothing(node)) {
 		nothing.kind = types[row->type].kind;
+		node = &nothing;
+	} else if (row->lone && node->kind == YAML_SCALAR) {
+		item.next = NULL;
+		nothing.kind = YAML_SEQUENCE;
+		nothing.child = &item;
 		node = &nothing;
 	}
 	if (node->kind != types[row->type].kind)

@@ -49,6 +49,7 @@ struct schema_row {
 	const struct schema_row *rows; /* SECTION, LIST of mappings */
 	size_t item_size; /* LIST */
 	enum schema_type item_type; /* LIST of scalars */
+	bool lone; /* LIST of scalars: one value may stand without brackets */
 	const char *help; /* one line */
 };
 

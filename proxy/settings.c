@@ -1,0 +1,219 @@
+#include "proxy/settings.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "base/log.h"
+#include "proxy/settings_rows.h"
+
+/* Cuts the last `.key` or `[index]` off; false when nothing is left. */
+static bool
+cut_path(char *path)
+{
+	size_t n = strlen(path);
+
+	while (n > 0 && path[n - 1] != '.' && path[n - 1] != '[')
+		n--;
+	if (n == 0)
+		return false;
+	path[n - 1] = '\0';
+	return true;
+}
+
+void
+proxy_settings_error(struct yaml_errors *e, const struct yaml_node *root,
+    size_t index, const char *path, const char *fmt, ...)
+{
+	const struct yaml_node *at;
+	char whole[96], near[96], text[400];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof text, fmt, ap);
+	va_end(ap);
+	snprintf(whole, sizeof whole, "applications[%zu].%s", index, path);
+	memcpy(near, whole, sizeof near);
+	while ((at = schema_find(root, near)) == NULL && cut_path(near))
+		continue;
+	yaml_error(e, at != NULL ? at : root, "%s: %s", whole, text);
+}
+
+static bool
+left_out(const struct yaml_node *root, const char *list)
+{
+	const struct yaml_node *node = schema_find(root, list);
+
+	return node == NULL ||
+	    (node->kind == YAML_SEQUENCE && node->child == NULL);
+}
+
+static void
+make_apps(
+    struct proxy_raw *raw, const struct yaml_node *root, struct yaml_errors *e)
+{
+	const struct proxy_raw_app *from = raw->applications.items;
+	struct proxy_settings *s = &raw->s;
+	const struct yaml_node *at = schema_find(root, "applications");
+
+	if (left_out(root, "applications"))
+		yaml_error(e, at != NULL ? at : root,
+		    "applications: expected at least one, such as "
+		    "[{name: ssh, protocol: tcp/22, edge_ips: all, "
+		    "origin_direct: tcp://192.0.2.1:22}]");
+	if (raw->applications.count == 0)
+		return;
+	s->app = calloc(raw->applications.count, sizeof *s->app);
+	if (s->app == NULL) {
+		yaml_error(e, root, "applications: out of memory");
+		return;
+	}
+	for (; s->apps < raw->applications.count; s->apps++) {
+		proxy_app_make(
+		    &s->app[s->apps], &from[s->apps], s->apps, root, e);
+		proxy_app_check(s->app, s->apps, root, e);
+	}
+}
+
+/* `off` is the word for none. */
+static void
+drop_off(char **text)
+{
+	if (*text != NULL && strcmp(*text, "off") == 0) {
+		free(*text);
+		*text = NULL;
+	}
+}
+
+static void
+check_values(const struct proxy_settings *s, const struct yaml_node *root,
+    struct yaml_errors *e)
+{
+	const struct yaml_node *at = schema_find(root, "sharing.mode");
+
+	if (s->sharing.mode != PROXY_SHARING_OFF)
+		yaml_error(e, at != NULL ? at : root,
+		    "sharing.mode: %s is not built yet, expected off",
+		    proxy_sharing_words[s->sharing.mode]);
+}
+
+size_t
+proxy_settings_parse(struct proxy_settings *s, const uint8_t *data, size_t len,
+    struct yaml_errors *e)
+{
+	struct proxy_raw raw = { 0 };
+	struct yaml_node *root;
+	size_t before = e->count;
+
+	memset(s, 0, sizeof *s);
+	root = yaml_parse(data, len, e);
+	if (root == NULL)
+		return e->count > before ? e->count - before : 1;
+	schema_load(proxy_settings_rows, root, &raw, e);
+	make_apps(&raw, root, e);
+	check_values(&raw.s, root, e);
+	drop_off(&raw.s.event_log);
+	drop_off(&raw.s.control);
+	*s = raw.s;
+	memset(&raw.s, 0, sizeof raw.s); /* it is the caller's now */
+	schema_free(proxy_settings_rows, &raw);
+	yaml_tree_free(root);
+	return e->count - before;
+}
+
+int
+proxy_settings_load(struct proxy_settings *s, const char *path)
+{
+	char why[FILE_WHY_LEN];
+	struct yaml_errors e = { .file = path };
+	uint8_t *data;
+	size_t len, errors;
+
+	memset(s, 0, sizeof *s);
+	if (file_read(path, PROXY_SETTINGS_FILE_MAX, &data, &len, why) != 0) {
+		log_error("%s", why);
+		return -1;
+	}
+	errors = proxy_settings_parse(s, data, len, &e);
+	free(data);
+	for (size_t i = 0; i < e.count; i++)
+		log_error("%s", e.lines[i]);
+	yaml_errors_free(&e);
+	return errors == 0 ? 0 : -1;
+}
+
+void
+proxy_settings_free(struct proxy_settings *s)
+{
+	struct proxy_raw raw = { .s = *s };
+
+	for (size_t i = 0; i < s->apps; i++) {
+		free(s->app[i].allow);
+		free(s->app[i].deny);
+	}
+	free(s->app);
+	schema_free(proxy_settings_rows, &raw);
+	memset(s, 0, sizeof *s);
+}
+
+unsigned int
+proxy_settings_workers(const struct proxy_settings *s)
+{
+	cpu_set_t set;
+	int cores;
+
+	if (s->workers > 0)
+		return (unsigned int)s->workers;
+	cores =
+	    sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
+	return cores > PROXY_WORKERS_MAX ? PROXY_WORKERS_MAX
+					 : (unsigned int)cores;
+}
+
+const struct app *
+proxy_settings_find(const struct proxy_settings *s, const char *name)
+{
+	for (size_t i = 0; i < s->apps; i++) {
+		if (strcmp(s->app[i].name, name) == 0)
+			return &s->app[i];
+	}
+	return NULL;
+}
+
+static bool
+same_text(const char *a, const char *b)
+{
+	return a == b || (a != NULL && b != NULL && strcmp(a, b) == 0);
+}
+
+char *
+proxy_settings_fixed_change(const struct proxy_settings *was,
+    const struct proxy_settings *now, char *buf, size_t len)
+{
+	const struct {
+		const char *key;
+		bool same;
+	} fixed[] = {
+		{ "workers", was->workers == now->workers },
+		{ "control", same_text(was->control, now->control) },
+		{ "user", same_text(was->user, now->user) },
+		{ "udp_flows", was->udp_flows == now->udp_flows },
+		{ "tcp_sessions", was->tcp_sessions == now->tcp_sessions },
+	};
+	size_t used = 0;
+
+	buf[0] = '\0';
+	for (size_t i = 0; i < sizeof fixed / sizeof fixed[0]; i++) {
+		int n = fixed[i].same ? 0
+				      : snprintf(buf + used, len - used, "%s%s",
+					    used > 0 ? ", " : "", fixed[i].key);
+
+		if (n > 0 && (size_t)n < len - used)
+			used += (size_t)n;
+	}
+	return used > 0 ? buf : NULL;
+}

@@ -1,0 +1,71 @@
+/*
+ * The settings of l4proxyd: what l4proxyd.yaml(5) says, as plain data that
+ * never changes after loading. Parsing is pure; only proxy_settings_load reads
+ * a file.
+ *
+ * An IPv6 edge is IPv6 only (bind it with IPV6_V6ONLY): `edge_ips: all` gives
+ * both wildcards.
+ */
+#ifndef PROXY_SETTINGS_H
+#define PROXY_SETTINGS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "config/yaml.h"
+#include "proxy/app.h"
+
+#define PROXY_SETTINGS_FILE_MAX (1024 * 1024)
+#define PROXY_APPS_MAX 1024
+#define PROXY_WORKERS_MAX 256
+
+enum proxy_sharing_mode { PROXY_SHARING_OFF = 0 };
+
+struct proxy_sharing {
+	int mode; /* enum proxy_sharing_mode; others: not built yet */
+	char *peer;
+};
+
+struct proxy_settings {
+	struct app *app; /* array, malloc */
+	size_t apps; /* at least one after a load without errors */
+	int64_t workers; /* 0: as many as cores */
+	char *event_log; /* a file, "-" for stdout; NULL: none */
+	char *control; /* path of the UNIX socket; NULL: none */
+	char *user; /* whom root becomes */
+	int log_level; /* enum log_level */
+	int64_t udp_flows; /* of each worker */
+	int64_t tcp_sessions; /* of each worker */
+	int64_t splice_after; /* bytes one way before splice takes over */
+	int64_t rcvbuf; /* bytes of a UDP queue; 0: the kernel's default */
+	int64_t drain_s; /* what sessions of a removed application get */
+	struct proxy_sharing sharing;
+};
+
+/*
+ * Fills `s` from YAML bytes. Returns the number of errors, all of them in `e`;
+ * proxy_settings_free is due in any case.
+ */
+size_t proxy_settings_parse(struct proxy_settings *s, const uint8_t *data,
+    size_t len, struct yaml_errors *e);
+
+/* Reads and parses `path`; every error is one log_error line. 0 or -1. */
+int proxy_settings_load(struct proxy_settings *s, const char *path);
+
+void proxy_settings_free(struct proxy_settings *s);
+
+/* `auto`: the cores that this process may run on. */
+unsigned int proxy_settings_workers(const struct proxy_settings *s);
+
+/* For a reload: the application of that name, or NULL. */
+const struct app *
+proxy_settings_find(const struct proxy_settings *s, const char *name);
+
+/*
+ * The keys that differ and take a restart to change, as a list for the log in
+ * `buf`; NULL when there is none.
+ */
+char *proxy_settings_fixed_change(const struct proxy_settings *was,
+    const struct proxy_settings *now, char *buf, size_t len);
+
+#endif

@@ -1,0 +1,324 @@
+/* One application of l4proxyd.yaml: from its words to struct app. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "proxy/notation.h"
+#include "proxy/settings_rows.h"
+
+#define IDLE_TCP_S 3600
+#define IDLE_UDP_S 60
+
+/* What the rules of one application need to tell a fault. */
+struct place {
+	struct yaml_errors *e;
+	const struct yaml_node *root;
+	size_t index;
+};
+
+/* Tells at KEY[i], or at KEY when that is no list. */
+static void
+tell_item(const struct place *at, const char *key, size_t i, const char *why)
+{
+	char path[64];
+
+	snprintf(path, sizeof path, "%s[%zu]", key, i);
+	proxy_settings_error(at->e, at->root, at->index, path, "%s", why);
+}
+
+static bool
+given(const struct place *at, const char *key)
+{
+	char path[64];
+
+	snprintf(path, sizeof path, "applications[%zu].%s", at->index, key);
+	return schema_find(at->root, path) != NULL;
+}
+
+static void
+make_name(struct app *a, const char *name, const struct place *at)
+{
+	size_t len = strlen(name);
+	bool clean = len >= 1 && len < sizeof a->name;
+
+	for (size_t i = 0; i < len; i++)
+		clean =
+		    clean && (unsigned char)name[i] >= 0x20 && name[i] != 0x7f;
+	if (clean)
+		memcpy(a->name, name, len + 1);
+	else
+		proxy_settings_error(at->e, at->root, at->index, "name",
+		    "expected 1 to %d bytes without control characters",
+		    APP_NAME_MAX - 1);
+}
+
+static bool
+make_protocol(struct app *a, const char *text, const struct place *at)
+{
+	char why[NOTATION_WHY_LEN];
+	struct notation_ports ports;
+
+	if (notation_protocol(&a->proto, &ports, text, why) != 0) {
+		proxy_settings_error(
+		    at->e, at->root, at->index, "protocol", "%s", why);
+		return false;
+	}
+	a->port_first = ports.first;
+	a->port_last = ports.last;
+	return true;
+}
+
+/* `all`, `ipv4` and `ipv6` are wildcards; they stand alone. */
+static size_t
+edge_word(struct addr *edge, const char *word)
+{
+	const struct addr four = { .in.sin_family = AF_INET };
+	const struct addr six = { .in6.sin6_family = AF_INET6 };
+
+	if (strcmp(word, "ipv4") == 0 || strcmp(word, "all") == 0)
+		edge[0] = four;
+	if (strcmp(word, "ipv6") == 0)
+		edge[0] = six;
+	if (strcmp(word, "all") == 0) {
+		edge[1] = six;
+		return 2;
+	}
+	return strcmp(word, "ipv4") == 0 || strcmp(word, "ipv6") == 0 ? 1 : 0;
+}
+
+static void
+make_edges(
+    struct app *a, const struct schema_list *list, const struct place *at)
+{
+	char *const *words = list->items;
+	char why[NOTATION_WHY_LEN];
+
+	for (size_t i = 0; i < list->count; i++) {
+		size_t n;
+
+		/* after a fault the index goes on, so that it is the file's */
+		if (words[i] == NULL) {
+			a->edges++;
+			continue; /* told by the schema */
+		}
+		n = edge_word(a->edge, words[i]);
+		if (n > 0 && list->count == 1) {
+			a->edges = n;
+		} else if (n > 0) {
+			tell_item(at, "edge_ips", i,
+			    "all, ipv4 and ipv6 stand alone, not in a list "
+			    "with others");
+			a->edges = 0;
+			return;
+		} else if (notation_address(
+			       &a->edge[a->edges++], words[i], why) != 0) {
+			tell_item(at, "edge_ips", i, why);
+		}
+	}
+}
+
+/*
+ * The origin's own ports, or origin_port's. Port n of the edge goes to port n
+ * of the origin's range, so both ranges are equally long.
+ */
+static bool
+origin_ports(struct notation_ports *ports, const struct app *a,
+    const struct notation_ports *common, char *why)
+{
+	char edge[NOTATION_PORTS_LEN], origin[NOTATION_PORTS_LEN];
+	unsigned int want = (unsigned int)(a->port_last - a->port_first) + 1;
+
+	if (ports->first == 0 && common->first == 0) {
+		snprintf(why, NOTATION_WHY_LEN,
+		    "expected a port, here or as origin_port");
+		return false;
+	}
+	if (ports->first == 0)
+		*ports = *common;
+	else if (common->first != 0) {
+		snprintf(why, NOTATION_WHY_LEN,
+		    "has a port, and origin_port gives one too; expected "
+		    "one of them");
+		return false;
+	}
+	if ((unsigned int)(ports->last - ports->first) + 1 == want)
+		return true;
+	snprintf(why, NOTATION_WHY_LEN,
+	    "ports %s are %u, but %s/%s are %u; expected ranges of equal "
+	    "length",
+	    notation_ports_str(origin, ports->first, ports->last),
+	    (unsigned int)(ports->last - ports->first) + 1,
+	    notation_proto_str(a->proto),
+	    notation_ports_str(edge, a->port_first, a->port_last), want);
+	return false;
+}
+
+static bool
+make_origin(struct app_origin *to, const struct app *a, const char *text,
+    const struct notation_ports *common, char *why)
+{
+	struct notation_origin o;
+
+	if (notation_origin(&o, text, why) != 0)
+		return false;
+	if (o.proto != a->proto) {
+		snprintf(why, NOTATION_WHY_LEN,
+		    "is %s, but the application's protocol is %s",
+		    notation_proto_str(o.proto), notation_proto_str(a->proto));
+		return false;
+	}
+	if (addr_is_wildcard(&o.address)) {
+		snprintf(why, NOTATION_WHY_LEN,
+		    "expected the address of a host, not a wildcard");
+		return false;
+	}
+	if (!origin_ports(&o.ports, a, common, why))
+		return false;
+	to->address = o.address;
+	addr_set_port(&to->address, o.ports.first);
+	to->weight = o.weight;
+	return true;
+}
+
+static void
+make_origins(
+    struct app *a, const struct proxy_raw_app *raw, const struct place *at)
+{
+	char *const *words = raw->origin_direct.items;
+	struct notation_ports common = { 0 };
+	char why[NOTATION_WHY_LEN];
+
+	if (raw->origin_port != NULL &&
+	    notation_ports(&common, raw->origin_port, why) != 0) {
+		proxy_settings_error(
+		    at->e, at->root, at->index, "origin_port", "%s", why);
+		return;
+	}
+	for (size_t i = 0; i < raw->origin_direct.count; i++) {
+		struct app_origin *to = &a->origin[a->origins++];
+
+		if (words[i] != NULL &&
+		    !make_origin(to, a, words[i], &common, why))
+			tell_item(at, "origin_direct", i, why);
+	}
+}
+
+/* Exactly one of the two. */
+static void
+check_origin_kind(const struct place *at)
+{
+	bool direct = given(at, "origin_direct");
+	bool dns = given(at, "origin_dns");
+
+	if (!direct && !dns)
+		proxy_settings_error(at->e, at->root, at->index,
+		    "origin_direct",
+		    "required, but missing: expected such as "
+		    "[tcp://192.0.2.1:22]");
+	else if (direct && dns)
+		proxy_settings_error(at->e, at->root, at->index, "origin_dns",
+		    "expected one of origin_direct and origin_dns, got both");
+	else if (dns)
+		proxy_settings_error(at->e, at->root, at->index, "origin_dns",
+		    "not built yet, expected origin_direct");
+}
+
+static void
+check_words(const struct app *a, const struct proxy_raw_app *raw,
+    const struct place *at)
+{
+	/* words of proxy_header_words that the protocol cannot carry */
+	static const bool carried[2][5] = {
+		[SOCK_TCP] = { [APP_HEADER_OFF] = true,
+		    [APP_HEADER_V1] = true,
+		    [APP_HEADER_V2] = true },
+		[SOCK_UDP] = { [APP_HEADER_OFF] = true,
+		    [APP_HEADER_V2] = true,
+		    [APP_HEADER_V2_FIRST] = true,
+		    [APP_HEADER_SIMPLE] = true },
+	};
+
+	if (!carried[a->proto][a->header])
+		proxy_settings_error(at->e, at->root, at->index,
+		    "proxy_protocol", "%s is for %s, expected %s",
+		    proxy_header_words[a->header],
+		    a->proto == SOCK_TCP ? "UDP" : "TCP",
+		    a->proto == SOCK_TCP ? "off, v1 or v2"
+					 : "off, v2, v2-first or simple");
+	if (raw->tls != PROXY_TLS_OFF)
+		proxy_settings_error(at->e, at->root, at->index, "tls",
+		    "%s is not built yet, expected off",
+		    proxy_tls_words[raw->tls]);
+}
+
+static struct app_prefix *
+make_prefixes(const struct schema_list *list, const char *key, size_t *count,
+    const struct place *at)
+{
+	char *const *words = list->items;
+	struct app_prefix *made;
+	char why[NOTATION_WHY_LEN];
+
+	if (list->count == 0)
+		return NULL;
+	made = calloc(list->count, sizeof *made);
+	if (made == NULL) {
+		proxy_settings_error(
+		    at->e, at->root, at->index, key, "%s", "out of memory");
+		return NULL;
+	}
+	for (size_t i = 0; i < list->count; i++) {
+		if (words[i] == NULL)
+			continue;
+		if (notation_prefix(&made[*count], words[i], why) != 0)
+			tell_item(at, key, i, why);
+		else
+			(*count)++;
+	}
+	return made;
+}
+
+static void
+make_numbers(struct app *a, const struct proxy_raw_app *raw)
+{
+	const struct proxy_raw_limits *l = &raw->limits;
+	int64_t idle_s = raw->idle_timeout_s;
+
+	if (idle_s == 0)
+		idle_s = a->proto == SOCK_TCP ? IDLE_TCP_S : IDLE_UDP_S;
+	a->timeouts.idle_ms = (uint32_t)(idle_s * 1000);
+	a->timeouts.connect_ms = (uint32_t)(raw->connect_timeout_s * 1000);
+	a->timeouts.lifetime_ms = (uint32_t)(raw->lifetime_s * 1000);
+	a->limits = (struct app_limits){
+		.connections = (uint32_t)l->connections,
+		.connections_per_prefix = (uint32_t)l->connections_per_prefix,
+		.new_per_s = l->new_per_s,
+		.new_per_s_per_prefix = l->new_per_s_per_prefix,
+		.bytes_per_s = (uint64_t)l->bytes_per_s,
+		.prefix4 = (unsigned int)l->prefix4,
+		.prefix6 = (unsigned int)l->prefix6,
+	};
+}
+
+void
+proxy_app_make(struct app *a, const struct proxy_raw_app *raw, size_t index,
+    const struct yaml_node *root, struct yaml_errors *e)
+{
+	const struct place at = { e, root, index };
+
+	a->balance = (enum app_balance)raw->balance;
+	a->header = (enum app_header)raw->proxy_protocol;
+	if (raw->name != NULL)
+		make_name(a, raw->name, &at);
+	make_edges(a, &raw->edge_ips, &at);
+	check_origin_kind(&at);
+	a->allow = make_prefixes(
+	    &raw->ip_firewall.allow, "ip_firewall.allow", &a->allows, &at);
+	a->deny = make_prefixes(
+	    &raw->ip_firewall.deny, "ip_firewall.deny", &a->denies, &at);
+	/* what follows hangs on the protocol: without one it says nothing */
+	if (raw->protocol == NULL || !make_protocol(a, raw->protocol, &at))
+		return;
+	make_origins(a, raw, &at);
+	check_words(a, raw, &at);
+	make_numbers(a, raw);
+}

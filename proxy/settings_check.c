@@ -1,0 +1,142 @@
+/* The rules between applications: names, edges, loops. */
+#include <string.h>
+
+#include "proxy/notation.h"
+#include "proxy/settings_rows.h"
+
+/* A wildcard takes every address of its family on one kernel. */
+static bool
+same_place(const struct addr *a, const struct addr *b)
+{
+	if (a->sa.sa_family != b->sa.sa_family || a->sa.sa_family == AF_UNSPEC)
+		return false;
+	return addr_is_wildcard(a) || addr_is_wildcard(b) || addr_equal(a, b);
+}
+
+static bool
+ports_meet(uint16_t first, uint16_t last, uint16_t other, uint16_t other_last)
+{
+	return first <= other_last && other <= last;
+}
+
+static void
+tell_overlap(const struct app *list, size_t index, size_t edge, size_t other,
+    size_t other_edge, const struct yaml_node *root, struct yaml_errors *e)
+{
+	const struct app *a = &list[index], *b = &list[other];
+	char path[48], mine[NOTATION_HOST_LEN], theirs[NOTATION_HOST_LEN];
+	char ports[NOTATION_PORTS_LEN], other_ports[NOTATION_PORTS_LEN];
+	char name[NOTATION_QUOTE_LEN];
+
+	snprintf(path, sizeof path, "edge_ips[%zu]", edge);
+	notation_host(mine, &a->edge[edge]);
+	notation_host(theirs, &b->edge[other_edge]);
+	if (a == b)
+		proxy_settings_error(e, root, index, path,
+		    "%s is already taken by %s of this application", mine,
+		    theirs);
+	else
+		proxy_settings_error(e, root, index, path,
+		    "%s with %s/%s overlaps %s with %s/%s of application %s",
+		    mine, notation_proto_str(a->proto),
+		    notation_ports_str(ports, a->port_first, a->port_last),
+		    theirs, notation_proto_str(b->proto),
+		    notation_ports_str(
+			other_ports, b->port_first, b->port_last),
+		    notation_quote(name, b->name));
+}
+
+/* The first edge of `other` that one of `index` meets: one line is enough. */
+static void
+check_pair(const struct app *list, size_t index, size_t other,
+    const struct yaml_node *root, struct yaml_errors *e)
+{
+	const struct app *a = &list[index], *b = &list[other];
+
+	if (a->proto != b->proto ||
+	    !ports_meet(
+		a->port_first, a->port_last, b->port_first, b->port_last))
+		return;
+	for (size_t i = 0; i < a->edges; i++) {
+		for (size_t j = 0; j < (a == b ? i : b->edges); j++) {
+			if (!same_place(&a->edge[i], &b->edge[j]))
+				continue;
+			tell_overlap(list, index, i, other, j, root, e);
+			return;
+		}
+	}
+}
+
+static bool
+is_loopback(const struct addr *a)
+{
+	if (a->sa.sa_family == AF_INET)
+		return ntohl(a->in.sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
+	return IN6_IS_ADDR_LOOPBACK(&a->in6.sin6_addr);
+}
+
+/*
+ * An origin that is one of the application's own edges: each session would
+ * make the next one. Of a wildcard only the loopback addresses are known to be
+ * this host's without asking it.
+ */
+static bool
+leads_back(
+    const struct app *a, const struct addr *edge, const struct app_origin *o)
+{
+	struct addr host = o->address;
+	uint16_t first = addr_port(&host);
+	unsigned int span = (unsigned int)(a->port_last - a->port_first);
+
+	if (host.sa.sa_family == AF_UNSPEC)
+		return false; /* told before */
+	addr_set_port(&host, 0);
+	if (!ports_meet(
+		a->port_first, a->port_last, first, (uint16_t)(first + span)))
+		return false;
+	if (addr_is_wildcard(edge))
+		return edge->sa.sa_family == host.sa.sa_family &&
+		    is_loopback(&host);
+	return addr_equal(edge, &host);
+}
+
+static void
+check_loops(const struct app *list, size_t index, const struct yaml_node *root,
+    struct yaml_errors *e)
+{
+	const struct app *a = &list[index];
+	char host[NOTATION_HOST_LEN], text[ADDR_STR_LEN], path[48];
+
+	for (size_t i = 0; i < a->origins; i++) {
+		for (size_t j = 0; j < a->edges; j++) {
+			if (!leads_back(a, &a->edge[j], &a->origin[i]))
+				continue;
+			snprintf(path, sizeof path, "origin_direct[%zu]", i);
+			proxy_settings_error(e, root, index, path,
+			    "%s is this application's own edge (%s): a loop",
+			    addr_format(text, &a->origin[i].address),
+			    notation_host(host, &a->edge[j]));
+			break;
+		}
+	}
+}
+
+void
+proxy_app_check(const struct app *list, size_t index,
+    const struct yaml_node *root, struct yaml_errors *e)
+{
+	const struct app *a = &list[index];
+
+	for (size_t i = 0; i < index; i++) {
+		if (a->name[0] != '\0' && strcmp(a->name, list[i].name) == 0)
+			proxy_settings_error(e, root, index, "name",
+			    "same as applications[%zu]", i);
+	}
+	if (a->port_first == 0)
+		return; /* its protocol was told */
+	for (size_t i = 0; i <= index; i++) {
+		if (list[i].port_first != 0)
+			check_pair(list, index, i, root, e);
+	}
+	check_loops(list, index, root, e);
+}

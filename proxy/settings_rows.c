@@ -1,0 +1,147 @@
+/* The options of l4proxyd.yaml(5), one row each. */
+#include "proxy/settings_rows.h"
+
+#include <stddef.h>
+
+const char *const proxy_header_words[] = { "off", "v1", "v2", "v2-first",
+	"simple", NULL };
+const char *const proxy_tls_words[] = { "off", "flexible", "full", "strict",
+	NULL };
+const char *const proxy_sharing_words[] = { "off", "open", "guarded",
+	"reuseport", "activation", "dispatch", "demux", NULL };
+static const char *const balance_words[] = { "round-robin", "least-connections",
+	"source-hash", NULL };
+static const char *const traffic_words[] = { "direct", NULL };
+static const char *const dns_words[] = { "A", "AAAA", "A+AAAA", "SRV", NULL };
+static const char *const level_words[] = { "error", "warning", "info", "debug",
+	NULL };
+
+#define AT(field) .offset = offsetof(struct proxy_raw, s.field)
+#define IN(part, field) .offset = offsetof(struct proxy_raw_##part, field)
+#define APP(field) .offset = offsetof(struct proxy_raw_app, field)
+#define WORDS .item_size = sizeof(char *), .item_type = SCHEMA_STRING
+#define DAY_S 86400.0
+#define YEAR_S (366 * DAY_S)
+
+static const struct schema_row dns_rows[] = {
+	{ "name", SCHEMA_STRING, IN(dns, name), .required = true },
+	{ "ttl", SCHEMA_DURATION, IN(dns, ttl_s), .min = 0, .max = 7 * DAY_S,
+	    .fallback = "0", .unit = "s",
+	    .help = "resolved again; 0: by the record's own" },
+	{ "type", SCHEMA_ENUM, IN(dns, type), .words = dns_words,
+	    .fallback = "A+AAAA" },
+	{ 0 },
+};
+
+static const struct schema_row firewall_rows[] = {
+	{ "allow", SCHEMA_LIST, IN(firewall, allow), WORDS, .lone = true,
+	    .help = "addresses and prefixes; others are denied" },
+	{ "deny", SCHEMA_LIST, IN(firewall, deny), WORDS, .lone = true,
+	    .help = "addresses and prefixes" },
+	{ 0 },
+};
+
+static const struct schema_row limits_rows[] = {
+	{ "connections", SCHEMA_INT, IN(limits, connections), .min = 0,
+	    .max = 4294967295.0, .fallback = "0",
+	    .help = "live sessions or flows; 0 is off" },
+	{ "connections_per_prefix", SCHEMA_INT,
+	    IN(limits, connections_per_prefix), .min = 0, .max = 4294967295.0,
+	    .fallback = "0", .help = "of one client prefix; 0 is off" },
+	{ "new_per_s", SCHEMA_DOUBLE, IN(limits, new_per_s), .min = 0,
+	    .max = 1e9, .fallback = "0", .unit = "connections a second",
+	    .help = "0 is off" },
+	{ "new_per_s_per_prefix", SCHEMA_DOUBLE,
+	    IN(limits, new_per_s_per_prefix), .min = 0, .max = 1e9,
+	    .fallback = "0", .unit = "connections a second",
+	    .help = "of one client prefix; 0 is off" },
+	{ "bytes_per_s", SCHEMA_INT, IN(limits, bytes_per_s), .min = 0,
+	    .max = 1e15, .fallback = "0", .unit = "bytes a second",
+	    .help = "of the application; 0 is off" },
+	{ "prefix4", SCHEMA_INT, IN(limits, prefix4), .min = 1, .max = 32,
+	    .fallback = "32", .unit = "bits" },
+	{ "prefix6", SCHEMA_INT, IN(limits, prefix6), .min = 1, .max = 128,
+	    .fallback = "56", .unit = "bits" },
+	{ 0 },
+};
+
+static const struct schema_row app_rows[] = {
+	{ "name", SCHEMA_STRING, APP(name), .required = true,
+	    .help = "Application of the event log" },
+	{ "protocol", SCHEMA_STRING, APP(protocol), .required = true,
+	    .help = "tcp/22, udp/53, tcp/1000-2000" },
+	{ "edge_ips", SCHEMA_LIST, APP(edge_ips), WORDS, .required = true,
+	    .lone = true, .min = 1, .max = APP_EDGES_MAX,
+	    .help = "addresses of this host, or all, ipv4, ipv6" },
+	{ "origin_direct", SCHEMA_LIST, APP(origin_direct), WORDS, .lone = true,
+	    .min = 1, .max = APP_ORIGINS_MAX,
+	    .help = "tcp://192.0.2.1:22?weight=1; several are balanced" },
+	{ "origin_dns", SCHEMA_SECTION, APP(origin_dns), .rows = dns_rows,
+	    .help = "not built yet" },
+	{ "origin_port", SCHEMA_STRING, APP(origin_port),
+	    .help = "for origins that are written without one" },
+	{ "proxy_protocol", SCHEMA_ENUM, APP(proxy_protocol),
+	    .words = proxy_header_words, .fallback = "off",
+	    .help = "how the origin learns the client's address" },
+	{ "ip_firewall", SCHEMA_SECTION, APP(ip_firewall),
+	    .rows = firewall_rows },
+	{ "balance", SCHEMA_ENUM, APP(balance), .words = balance_words,
+	    .fallback = "round-robin" },
+	{ "tls", SCHEMA_ENUM, APP(tls), .words = proxy_tls_words,
+	    .fallback = "off", .help = "only `off` is built" },
+	{ "traffic_type", SCHEMA_ENUM, APP(traffic_type),
+	    .words = traffic_words, .fallback = "direct" },
+	{ "idle_timeout_s", SCHEMA_DURATION, APP(idle_timeout_s), .min = 1,
+	    .max = 40 * DAY_S, .unit = "s",
+	    .help = "by default 1h for TCP, 60s for UDP" },
+	{ "connect_timeout_s", SCHEMA_DURATION, APP(connect_timeout_s),
+	    .min = 1, .max = 3600, .fallback = "5", .unit = "s" },
+	{ "lifetime_s", SCHEMA_DURATION, APP(lifetime_s), .min = 0,
+	    .max = 40 * DAY_S, .fallback = "0", .unit = "s",
+	    .help = "0: no end" },
+	{ "limits", SCHEMA_SECTION, APP(limits), .rows = limits_rows },
+	{ 0 },
+};
+
+static const struct schema_row sharing_rows[] = {
+	{ "mode", SCHEMA_ENUM, .offset = offsetof(struct proxy_sharing, mode),
+	    .words = proxy_sharing_words, .fallback = "off",
+	    .help = "only `off` is built" },
+	{ "peer", SCHEMA_STRING, .offset = offsetof(struct proxy_sharing, peer),
+	    .help = "for the other modes" },
+	{ 0 },
+};
+
+const struct schema_row proxy_settings_rows[] = {
+	{ "applications", SCHEMA_LIST,
+	    .offset = offsetof(struct proxy_raw, applications),
+	    .max = PROXY_APPS_MAX, .rows = app_rows,
+	    .item_size = sizeof(struct proxy_raw_app) },
+	{ "workers", SCHEMA_AUTO_INT, AT(workers), .min = 1,
+	    .max = PROXY_WORKERS_MAX, .fallback = "auto",
+	    .help = "threads; auto: as many as cores" },
+	{ "event_log", SCHEMA_STRING, AT(event_log), .fallback = "off",
+	    .help = "a file, or - for stdout" },
+	{ "control", SCHEMA_STRING, AT(control), .fallback = "off",
+	    .help = "path of the socket of l4proxyctl" },
+	{ "user", SCHEMA_STRING, AT(user), .fallback = "nobody",
+	    .help = "whom root becomes" },
+	{ "log_level", SCHEMA_ENUM, AT(log_level), .words = level_words,
+	    .fallback = "info" },
+	{ "udp_flows", SCHEMA_INT, AT(udp_flows), .min = 16, .max = 16777216,
+	    .fallback = "65536", .help = "flows of each worker" },
+	{ "tcp_sessions", SCHEMA_INT, AT(tcp_sessions), .min = 16,
+	    .max = 16777216, .fallback = "65536",
+	    .help = "sessions of each worker" },
+	{ "splice_after", SCHEMA_INT, AT(splice_after), .min = 0, .max = 1e15,
+	    .fallback = "65536", .unit = "bytes",
+	    .help = "one way, before bulk is spliced rather than copied" },
+	{ "rcvbuf", SCHEMA_INT, AT(rcvbuf), .min = 0, .max = 1073741824,
+	    .fallback = "4194304", .unit = "bytes",
+	    .help = "receive queue of a UDP socket; 0: the kernel's default" },
+	{ "drain_s", SCHEMA_DURATION, AT(drain_s), .min = 0, .max = YEAR_S,
+	    .fallback = "30", .unit = "s",
+	    .help = "for sessions of an application that is gone" },
+	{ "sharing", SCHEMA_SECTION, AT(sharing), .rows = sharing_rows },
+	{ 0 },
+};

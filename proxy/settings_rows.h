@@ -1,0 +1,78 @@
+/* l4proxyd.yaml as the schema reads it, before it becomes struct app. */
+#ifndef PROXY_SETTINGS_ROWS_H
+#define PROXY_SETTINGS_ROWS_H
+
+#include <stdint.h>
+
+#include "config/schema.h"
+#include "proxy/settings.h"
+
+enum { PROXY_TLS_OFF = 0 };
+
+struct proxy_raw_dns {
+	char *name;
+	int64_t ttl_s;
+	int type;
+};
+
+struct proxy_raw_firewall {
+	struct schema_list allow, deny; /* char * */
+};
+
+struct proxy_raw_limits {
+	int64_t connections;
+	int64_t connections_per_prefix;
+	double new_per_s;
+	double new_per_s_per_prefix;
+	int64_t bytes_per_s;
+	int64_t prefix4, prefix6;
+};
+
+struct proxy_raw_app {
+	char *name;
+	char *protocol;
+	struct schema_list edge_ips; /* char * */
+	struct schema_list origin_direct; /* char * */
+	struct proxy_raw_dns origin_dns;
+	char *origin_port;
+	int proxy_protocol; /* enum app_header */
+	struct proxy_raw_firewall ip_firewall;
+	int balance; /* enum app_balance */
+	int tls;
+	int traffic_type;
+	int64_t idle_timeout_s; /* 0: by protocol */
+	int64_t connect_timeout_s;
+	int64_t lifetime_s;
+	struct proxy_raw_limits limits;
+};
+
+struct proxy_raw {
+	struct schema_list applications; /* struct proxy_raw_app */
+	struct proxy_settings s; /* all but `app` */
+};
+
+extern const struct schema_row proxy_settings_rows[];
+extern const char *const proxy_sharing_words[];
+extern const char *const proxy_tls_words[];
+extern const char *const proxy_header_words[]; /* by enum app_header */
+
+/*
+ * One application's own rules: fills `a` from `raw`. `index` is its place in
+ * the list, for messages.
+ */
+void proxy_app_make(struct app *a, const struct proxy_raw_app *raw,
+    size_t index, const struct yaml_node *root, struct yaml_errors *e);
+
+/* The rules between an application and itself or those before it. */
+void proxy_app_check(const struct app *list, size_t index,
+    const struct yaml_node *root, struct yaml_errors *e);
+
+/*
+ * An error at `path` inside application `index`, where the nearest thing that
+ * the file has stands.
+ */
+void proxy_settings_error(struct yaml_errors *e, const struct yaml_node *root,
+    size_t index, const char *path, const char *fmt, ...)
+    __attribute__((format(printf, 5, 6)));
+
+#endif

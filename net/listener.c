@@ -47,31 +47,19 @@ open_one(enum sock_proto proto, const struct addr *a, const struct sock_opts *o)
 
 /*
  * A group of SO_REUSEPORT sockets lets another process of the same user in
- * without a word, and takes half of its packets. So the port is tried first
- * by a socket that shares with nobody: a second start fails.
+ * without a word, and takes half of its packets. So the first of a group is
+ * bound by itself and becomes one of a group only then: of two starts, even
+ * at the same moment, one finds the port in use.
  */
-static int
-probe(enum sock_proto proto, const struct addr *a, const struct sock_opts *o)
-{
-	int fd = open_one(proto, a, o);
-
-	if (fd < 0)
-		return -1;
-	close(fd);
-	return 0;
-}
-
 int
 listener_open(enum sock_proto proto, const struct addr *a,
     const struct sock_opts *o, size_t queues, int *fds)
 {
 	struct sock_opts each = *o;
 
-	each.reuseport = false;
-	if (queues > 1 && probe(proto, a, &each) != 0)
-		return -1;
-	each.reuseport = queues > 1;
 	for (size_t i = 0; i < queues; i++) {
+		each.reuseport_late = i == 0 && queues > 1;
+		each.reuseport = i > 0;
 		fds[i] = open_one(proto, a, &each);
 		if (fds[i] >= 0)
 			continue;

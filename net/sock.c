@@ -135,6 +135,9 @@ sock_open(enum sock_proto proto, const struct addr *a,
 	*failed = SOCK_STEP_BIND;
 	if (bind(fd, &a->sa, addr_len(a)) < 0)
 		return close_failed(fd);
+	*failed = SOCK_STEP_OPTION;
+	if (o->reuseport_late && set_int(fd, SOL_SOCKET, SO_REUSEPORT, 1) < 0)
+		return close_failed(fd);
 	*failed = SOCK_STEP_LISTEN;
 	if (proto == SOCK_TCP &&
 	    listen(fd, o->backlog > 0 ? o->backlog : SOMAXCONN) < 0)

@@ -15,6 +15,9 @@ enum sock_proto { SOCK_UDP = 0, SOCK_TCP };
 struct sock_opts {
 	bool reuseaddr; /* SO_REUSEADDR */
 	bool reuseport; /* SO_REUSEPORT: one group a (address, port, uid) */
+	/* the same, once bound: the bind itself shares the port with nobody,
+	 * the other sockets of the group may follow */
+	bool reuseport_late;
 	bool v6only; /* IPV6_V6ONLY, set explicitly to this value */
 	bool pktinfo; /* IP_PKTINFO / IPV6_RECVPKTINFO (UDP) */
 	bool timestamps; /* SO_TIMESTAMPNS (UDP) */

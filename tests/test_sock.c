@@ -140,6 +140,76 @@ v6only_is_explicit(void **state)
 	}
 }
 
+/* Who binds first has the port, also against the same program of the same
+ * user; the sockets of one's own group follow. */
+static void
+first_of_a_group_binds_alone(void **state)
+{
+	const struct sock_opts late = { .reuseport_late = true,
+		.reuseaddr = true };
+	const struct sock_opts more = { .reuseport = true, .reuseaddr = true };
+
+	(void)state;
+	for (enum sock_proto p = SOCK_UDP; p <= SOCK_TCP; p++) {
+		/* unlike UDP, TCP needs SO_REUSEADDR for a quick restart */
+		struct sock_opts first = late, others = more;
+		struct addr a = addr("127.0.0.1:0"), bound;
+		enum sock_step step;
+		int fd[4];
+
+		first.reuseaddr = others.reuseaddr = p == SOCK_TCP;
+		fd[0] = open_at(p, &a, &first);
+		assert_int_equal(sock_local(fd[0], &bound), 0);
+		for (int i = 1; i < 4; i++) {
+			assert_int_equal(
+			    sock_open(p, &bound, &first, &step), -1);
+			assert_int_equal(errno, EADDRINUSE);
+			assert_int_equal(step, SOCK_STEP_BIND);
+			fd[i] = open_at(p, &bound, &others);
+		}
+		for (int i = 0; i < 4; i++) {
+			assert_int_equal(
+			    option(fd[i], SOL_SOCKET, SO_REUSEPORT), 1);
+			close(fd[i]);
+		}
+		/* and not beside a group of others either */
+		fd[0] = open_at(p, &bound, &others);
+		assert_int_equal(sock_open(p, &bound, &first, &step), -1);
+		assert_int_equal(errno, EADDRINUSE);
+		close(fd[0]);
+	}
+}
+
+/* A group that grows from a socket that was bound alone shares the load. */
+static void
+late_group_shares(void **state)
+{
+	const struct sock_opts late = { .reuseport_late = true };
+	const struct sock_opts more = { .reuseport = true }, none = { 0 };
+	struct addr a = addr("127.0.0.1:0"), bound;
+	int fd[2], got[2] = { 0 };
+	char c;
+
+	(void)state;
+	fd[0] = open_at(SOCK_UDP, &a, &late);
+	assert_int_equal(sock_local(fd[0], &bound), 0);
+	fd[1] = open_at(SOCK_UDP, &bound, &more);
+	for (int i = 0; i < 64; i++) {
+		int client = sock_connect(SOCK_UDP, &bound, &none);
+
+		assert_true(client >= 0);
+		assert_int_equal(send(client, "x", 1, 0), 1);
+		close(client);
+	}
+	for (int i = 0; i < 2; i++)
+		while (recv(fd[i], &c, 1, MSG_DONTWAIT) == 1)
+			got[i]++;
+	assert_int_equal(got[0] + got[1], 64);
+	assert_true(got[0] > 0 && got[1] > 0);
+	close(fd[0]);
+	close(fd[1]);
+}
+
 static void
 expect_step(enum sock_proto proto, const char *text, const struct sock_opts *o,
     enum sock_step want, int want_errno)
@@ -311,6 +381,8 @@ main(void)
 		cmocka_unit_test(nothing_is_set_unasked),
 		cmocka_unit_test(buffers_are_forced_or_cut),
 		cmocka_unit_test(v6only_is_explicit),
+		cmocka_unit_test(first_of_a_group_binds_alone),
+		cmocka_unit_test(late_group_shares),
 		cmocka_unit_test(failures_name_the_step),
 		cmocka_unit_test(listen_is_a_step),
 		cmocka_unit_test(steps_have_names),

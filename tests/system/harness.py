@@ -21,7 +21,6 @@ import oracle
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 BUILD = pathlib.Path(os.environ.get("BUILD", ROOT / "build")).resolve()
-SANITIZED = BUILD.name == "san"
 PATIENCE_S = 30  # for anything that must happen; never waited out in full
 
 

@@ -49,6 +49,14 @@ def test_frame_length_differs(server, identity, name, packet, counter):
     assert reasons in ({f"reject_{counter}": 1}, {"kernel_drop": 1})
 
 
+def test_every_reject_of_the_code_has_a_case(server):
+    """The names that the daemon counts and the names that are tested."""
+    counted = {k for k in server.counters() if k.startswith("reject_")}
+    tested = {f"reject_{c[2]}" for c in [*NAMED, *malformed.frame_cases()]}
+    # The last two have stories of their own: here and in test_22.
+    assert counted == tested | {"reject_short", "reject_srv_missing"}
+
+
 @pytest.mark.parametrize("version", ["rfc", "draft-11", "draft-03", "google"])
 def test_truncated_at_every_length(server, identity, version):
     packet = oracle.request(version)

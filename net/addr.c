@@ -185,6 +185,18 @@ addr_is_wildcard(const struct addr *a)
 }
 
 bool
+addr_is_listenable(const struct addr *a)
+{
+	uint32_t four = ntohl(a->in.sin_addr.s_addr);
+
+	if (a->sa.sa_family == AF_INET)
+		return !IN_MULTICAST(four) && four != INADDR_BROADCAST;
+	return a->sa.sa_family == AF_INET6 &&
+	    !IN6_IS_ADDR_MULTICAST(&a->in6.sin6_addr) &&
+	    !IN6_IS_ADDR_V4MAPPED(&a->in6.sin6_addr);
+}
+
+bool
 addr_equal(const struct addr *a, const struct addr *b)
 {
 	if (a->sa.sa_family != b->sa.sa_family)

@@ -32,6 +32,9 @@ socklen_t addr_len(const struct addr *a);
 uint16_t addr_port(const struct addr *a);
 void addr_set_port(struct addr *a, uint16_t port);
 bool addr_is_wildcard(const struct addr *a);
+/* Not multicast or broadcast, from which no reply can come, and not IPv4 in
+ * IPv6's clothes (::ffff:192.0.2.1). */
+bool addr_is_listenable(const struct addr *a);
 bool addr_equal(const struct addr *a, const struct addr *b);
 
 /*

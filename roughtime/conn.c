@@ -65,9 +65,9 @@ conn_frame(const uint8_t *bytes, size_t len, size_t max_frame, size_t *total)
 		return CONN_FRAME_ALIEN;
 	if (len < FRAME_LEN)
 		return CONN_FRAME_PART;
+	if (wire_get32(bytes + 8) > max_frame - FRAME_LEN)
+		return CONN_FRAME_TOO_LONG; /* before a sum that may wrap */
 	*total = (size_t)wire_get32(bytes + 8) + FRAME_LEN;
-	if (*total > max_frame)
-		return CONN_FRAME_TOO_LONG;
 	return len < *total ? CONN_FRAME_PART : CONN_FRAME_WHOLE;
 }
 

@@ -93,6 +93,7 @@ enum conn_frame {
 	CONN_FRAME_ALIEN, /* does not begin with ROUGHTIM */
 	CONN_FRAME_TOO_LONG,
 };
+/* `max_frame`: FRAME_LEN bytes at least. */
 enum conn_frame
 conn_frame(const uint8_t *bytes, size_t len, size_t max_frame, size_t *total);
 

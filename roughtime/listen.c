@@ -15,7 +15,7 @@
  * two would collide.
  */
 static bool
-wants_v6only(const struct settings *s, const struct settings_listen *l)
+wants_v6only(const struct settings *s, const struct listen_socket *l)
 {
 	if (!addr_is_wildcard(&l->address))
 		return true;
@@ -23,20 +23,19 @@ wants_v6only(const struct settings *s, const struct settings_listen *l)
 		const struct settings_listen *other = settings_listen_at(s, i);
 
 		if (other->address.sa.sa_family == AF_INET &&
-		    other->port == l->port &&
-		    (other->transports & l->transports) != 0)
+		    other->port == addr_port(&l->address) &&
+		    (other->transports & 1u << l->proto) != 0)
 			return true;
 	}
 	return false;
 }
 
 static struct sock_opts
-options(const struct settings *s, const struct settings_listen *l,
-    enum sock_proto proto)
+options(const struct settings *s, const struct listen_socket *l)
 {
-	struct sock_opts o = { .v6only = wants_v6only(s, l) };
+	struct sock_opts o = { .v6only = l->v6only };
 
-	if (proto == SOCK_UDP) {
+	if (l->proto == SOCK_UDP) {
 		/* a socket with one address answers from it anyway */
 		o.pktinfo = addr_is_wildcard(&l->address);
 		o.rcvbuf = (int)s->rcvbuf;
@@ -58,10 +57,9 @@ filter(int fd)
 }
 
 static int
-open_socket(struct listen_socket *l, const struct settings *s,
-    const struct settings_listen *from, size_t queues)
+open_socket(struct listen_socket *l, const struct settings *s, size_t queues)
 {
-	struct sock_opts o = options(s, from, l->proto);
+	struct sock_opts o = options(s, l);
 
 	l->fds = calloc(queues, sizeof *l->fds);
 	if (l->fds == NULL) {
@@ -90,14 +88,32 @@ find_old(struct listen_set *old, const struct listen_socket *l)
 	return NULL;
 }
 
+/* A bound socket for IPv6 cannot take IPv4 along later, or give it up, and two
+ * of them cannot have the port while one follows the other. */
+static int
+refuse_v6only(const struct listen_socket *l)
+{
+	char name[ADDR_STR_LEN];
+
+	addr_format(name, &l->address);
+	log_error("%s %s: %s; that takes a restart",
+	    listener_proto_str(l->proto), name,
+	    l->v6only ? "would have to leave IPv4 to another listener"
+		      : "would have to take IPv4 along");
+	return -1;
+}
+
 static int
 take_or_open(struct listen_socket *l, struct listen_set *old,
-    const struct settings *s, const struct settings_listen *from, size_t queues)
+    const struct settings *s, size_t queues)
 {
 	struct listen_socket *o = find_old(old, l);
 
+	l->v6only = wants_v6only(s, l);
 	if (o == NULL)
-		return open_socket(l, s, from, queues);
+		return open_socket(l, s, queues);
+	if (l->address.sa.sa_family == AF_INET6 && o->v6only != l->v6only)
+		return refuse_v6only(l);
 	o->kept = true;
 	*l = *o;
 	return 0;
@@ -126,7 +142,7 @@ open_all(struct listen_set *set, struct listen_set *old,
 			l->proto = p;
 			l->address = from->address;
 			set->count++;
-			if (take_or_open(l, old, s, from, queues) != 0)
+			if (take_or_open(l, old, s, queues) != 0)
 				result = -1;
 		}
 	}

@@ -17,6 +17,7 @@
 struct listen_socket {
 	enum sock_proto proto;
 	struct addr address;
+	bool v6only;
 	int *fds;
 	size_t count; /* one a worker, or one for all */
 	bool kept; /* went over into the set of a reload */

@@ -64,6 +64,11 @@ check_listen(
 	for (size_t i = 0; i < s->listen.count; i++) {
 		if (l[i].address.sa.sa_family == AF_UNSPEC)
 			continue; /* told by the schema */
+		if (!addr_is_listenable(&l[i].address))
+			yaml_error(e, item_place(root, "listen", i),
+			    "listen[%zu].address: expected an address of this "
+			    "host, not multicast, broadcast or ::ffff:IPv4",
+			    i);
 		addr_set_port(&l[i].address, (uint16_t)l[i].port);
 		for (size_t j = 0; j < i; j++) {
 			if (addr_equal(&l[i].address, &l[j].address) &&
@@ -240,6 +245,13 @@ fill_listen(struct settings *s, const char *const *listen, size_t count)
 			return -1;
 		}
 		l->port = addr_port(&l->address);
+		if (l->port == 0 || !addr_is_listenable(&l->address)) {
+			log_error("-l %s: expected an address of this host, "
+				  "not multicast, broadcast or ::ffff:IPv4, "
+				  "and a port over 0",
+			    text);
+			return -1;
+		}
 		l->transports = SETTINGS_UDP | SETTINGS_TCP;
 	}
 	return 0;

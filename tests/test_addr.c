@@ -177,6 +177,29 @@ knows_lengths_ports_and_wildcards(void **state)
 }
 
 static void
+knows_what_can_be_listened_on(void **state)
+{
+	static const char *const yes[] = { "0.0.0.0", "127.0.0.1",
+		"223.255.255.255", "240.0.0.1", "::", "::1", "fe80::1%1" };
+	static const char *const no[] = { "224.0.0.0", "239.255.255.255",
+		"255.255.255.255", "ff02::1", "::ffff:127.0.0.1" };
+	struct addr none = { 0 };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof yes / sizeof *yes; i++) {
+		struct addr a = addr(yes[i]);
+
+		assert_true(addr_is_listenable(&a));
+	}
+	for (size_t i = 0; i < sizeof no / sizeof *no; i++) {
+		struct addr a = addr(no[i]);
+
+		assert_false(addr_is_listenable(&a));
+	}
+	assert_false(addr_is_listenable(&none));
+}
+
+static void
 compares(void **state)
 {
 	static const char *const different[] = { "192.0.2.1:1", "192.0.2.1:2",
@@ -238,6 +261,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(parses_and_prints),
+		cmocka_unit_test(knows_what_can_be_listened_on),
 		cmocka_unit_test(refuses),
 		cmocka_unit_test(refuses_any_length),
 		cmocka_unit_test(prints_no_address),

@@ -1,5 +1,6 @@
 """Reloads at the worst moment."""
 import signal
+import socket
 
 import harness
 import oracle
@@ -40,3 +41,34 @@ def test_a_second_sighup_is_not_lost(start, identity):
             daemon.kill(signal.SIGHUP)
             harness.until(lambda: answers(late), "the second was heard")
         assert not answers(away)
+
+
+def test_ipv4_of_the_ipv6_wildcard_is_not_lost_silently(start, identity):
+    """`::` beside 0.0.0.0 leaves IPv4 to it. A reload without 0.0.0.0 cannot
+    give it back: it must say so, not serve less than a restart would."""
+    port = harness.free_port(socket.AF_INET6)
+    both = [{"address": a, "port": port} for a in ("::", "0.0.0.0")]
+    daemon = start(port=port, listen=both)
+    base = daemon.config
+    daemon.write_config({**base, "listen": both[:1]})
+    assert "failed" in reload_and_read(daemon, r"\[::\]:\d+: .*restart")
+    assert answers(port)
+    daemon.write_config(base)
+    daemon.hup()
+
+
+def test_ipv4_wildcard_beside_a_dual_one_is_refused(start, identity):
+    port = harness.free_port(socket.AF_INET6)
+    both = [{"address": a, "port": port} for a in ("::", "0.0.0.0")]
+    daemon = start(port=port, listen=both[:1])
+    daemon.write_config({**daemon.config, "listen": both})
+    assert "failed" in reload_and_read(daemon, r"\[::\]:\d+: .*restart")
+    assert answers(port)
+
+
+def reload_and_read(daemon, pattern):
+    since = daemon.mark()
+    daemon.kill(signal.SIGHUP)
+    daemon.expect_log(pattern, since)
+    daemon.expect_log("(?m): reload", since)
+    return daemon.log()[since:]

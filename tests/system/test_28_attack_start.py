@@ -1,6 +1,9 @@
 """Started by someone careless: closed descriptors, blocked signals."""
+import json
 import os
+import re
 import signal
+import socket
 import subprocess
 
 import harness
@@ -62,3 +65,33 @@ def test_blocked_and_ignored_signals_are_heard(tmp_path, identity):
     daemon.hup()
     daemon.counters()
     daemon.stop()
+
+
+@pytest.mark.parametrize("address", ["224.0.0.1:2002", "255.255.255.255:2002",
+                                     "[ff02::1]:2002", "127.0.0.1:0",
+                                     "[::ffff:127.0.0.1]:2002"])
+def test_addresses_that_no_reply_can_come_from(identity, tmp_path, address):
+    p = harness.run("roughtimed", "-t", "-k", identity.path, "-l", address,
+                    check=False)
+    assert p.returncode == 1
+    assert f"-l {address}: expected" in p.stderr
+    host, port = address.rsplit(":", 1)
+    config = harness.base_config(int(port), [identity], host.strip("[]"))
+    (tmp_path / "c.yaml").write_text(json.dumps(config))
+    p = harness.run("roughtimed", "-t", "-c", tmp_path / "c.yaml",
+                    check=False)
+    assert p.returncode == 1 and re.search(r"c\.yaml:\d+:\d+: listen", p.stderr)
+
+
+def test_ipv6_wildcard_leaves_only_what_another_takes(tmp_path, identity):
+    """0.0.0.0 for TCP alone: `::` still takes IPv4 along for UDP."""
+    port = harness.free_port(socket.AF_INET6)
+    config = harness.base_config(port, [identity], listen=[
+        {"address": "::", "port": port},
+        {"address": "0.0.0.0", "port": port, "transports": ["tcp"]}])
+    with harness.Roughtimed(tmp_path, config):
+        for host in ("127.0.0.1", "::1"):
+            with harness.Udp(host, port) as udp:
+                udp.verified(identity.public, "rfc")
+            with harness.Tcp(host, port) as tcp:
+                tcp.verified(identity.public, "rfc")

@@ -15,7 +15,9 @@
 #include "net/sock.h"
 
 #define HEADER_V1_MAX 107 /* bytes, CR LF included */
-#define HEADER_V2_MAX 232 /* what we read of a v2 header: 16 + 216 (UNIX) */
+#define HEADER_V2_MAX 232 /* room for what we write, and for 16 + 216 (UNIX) */
+/* Of a v2 header with its TLVs: it must fit a segment of the least MSS. */
+#define HEADER_READ_MAX 536
 #define HEADER_SPP_LEN 38
 
 enum header_fault {
@@ -29,7 +31,7 @@ enum header_fault {
 	HEADER_V2_VERSION,
 	HEADER_V2_COMMAND,
 	HEADER_V2_FAMILY,
-	HEADER_V2_LENGTH, /* too short for its family, or over what we read */
+	HEADER_V2_LENGTH, /* too short for its family, or over 536 with it */
 	HEADER_SPP_MAGIC,
 	HEADER_SPP_LENGTH,
 	HEADER_FAULTS
@@ -52,8 +54,9 @@ size_t
 header_spp(uint8_t out[static HEADER_SPP_LEN], const struct header_ends *e);
 
 /*
- * Readers: on HEADER_OK *used is the header's length and *e its addresses.
- * TLVs of v2 are skipped by length.
+ * Readers: on HEADER_OK *used is the header's length and *e its addresses,
+ * v4-mapped ones as the IPv4 that they mean. TLVs of v2 are skipped by length.
+ * The Simple Proxy Protocol comes in datagrams: it never asks for more.
  */
 enum header_fault
 header_v1_read(struct view bytes, struct header_ends *e, size_t *used);

@@ -1,0 +1,61 @@
+#include "proxy/app.h"
+
+#include <string.h>
+
+struct addr
+app_origin_for(const struct app *a, size_t origin, uint16_t edge_port)
+{
+	struct addr to = a->origin[origin].address;
+
+	addr_set_port(
+	    &to, (uint16_t)(addr_port(&to) + edge_port - a->port_first));
+	return to;
+}
+
+/* The address bits of the rule begin those of the client, family and all. */
+static bool
+matches(const struct app_prefix *p, const uint8_t client[static ADDR_KEY_LEN])
+{
+	uint8_t family = p->address.sa.sa_family == AF_INET ? 4 : 6;
+	const uint8_t *rule = family == 4
+	    ? (const uint8_t *)&p->address.in.sin_addr
+	    : p->address.in6.sin6_addr.s6_addr;
+	size_t bytes = p->bits / 8, rest = p->bits % 8;
+
+	if (client[0] != family || memcmp(rule, client + 1, bytes) != 0)
+		return false;
+	return rest == 0 ||
+	    (rule[bytes] ^ client[1 + bytes]) >> (8 - rest) == 0;
+}
+
+/* Bits of the longest rule that matches; -1: none does. */
+static int
+longest(const struct app_prefix *list, size_t count,
+    const uint8_t client[static ADDR_KEY_LEN])
+{
+	int best = -1;
+
+	for (size_t i = 0; i < count; i++) {
+		if ((int)list[i].bits > best && matches(&list[i], client))
+			best = (int)list[i].bits;
+	}
+	return best;
+}
+
+enum app_rule_action
+app_firewall(const struct app *a, const struct addr *client)
+{
+	uint8_t key[ADDR_KEY_LEN];
+	int allow, deny;
+
+	if (a->allows == 0 && a->denies == 0)
+		return APP_ALLOW;
+	addr_prefix_key(key, client, 32, 128); /* unmaps; masks nothing */
+	allow = longest(a->allow, a->allows, key);
+	deny = longest(a->deny, a->denies, key);
+	if (deny >= 0 && deny >= allow)
+		return APP_DENY;
+	if (a->allows > 0 && allow < 0)
+		return APP_DENY;
+	return APP_ALLOW;
+}

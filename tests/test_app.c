@@ -1,0 +1,149 @@
+/* The offset mapping and the address rules of an application. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "proxy/app.h"
+#include "proxy/notation.h"
+
+static struct addr
+make(const char *text)
+{
+	const char *why;
+	struct addr a;
+
+	assert_int_equal(addr_parse(&a, text, 0, &why), 0);
+	return a;
+}
+
+static void
+test_origin_for(void **state)
+{
+	static const struct {
+		uint16_t first, last;
+		const char *origin; /* with its first port */
+		uint16_t edge_port;
+		const char *to;
+	} rows[] = {
+		{ 22, 22, "192.0.2.1:2222", 22, "192.0.2.1:2222" },
+		{ 1000, 2000, "192.0.2.1:3000", 1000, "192.0.2.1:3000" },
+		{ 1000, 2000, "192.0.2.1:3000", 1005, "192.0.2.1:3005" },
+		{ 1000, 2000, "192.0.2.1:3000", 2000, "192.0.2.1:4000" },
+		{ 60000, 65535, "[2001:db8::1]:1", 65535,
+		    "[2001:db8::1]:5536" },
+		{ 1, 65535, "127.0.0.2:1", 65535, "127.0.0.2:65535" },
+		{ 1, 5536, "127.0.0.2:60000", 5536, "127.0.0.2:65535" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		struct app a = { .port_first = rows[i].first,
+			.port_last = rows[i].last,
+			.origins = 2 };
+		char buf[ADDR_STR_LEN];
+		struct addr to;
+
+		a.origin[1].address = make(rows[i].origin);
+		to = app_origin_for(&a, 1, rows[i].edge_port);
+		assert_string_equal(addr_format(buf, &to), rows[i].to);
+	}
+}
+
+static size_t
+prefixes(struct app_prefix *list, const char *text)
+{
+	char copy[256], why[NOTATION_WHY_LEN], *word, *save = NULL;
+	size_t n = 0;
+
+	snprintf(copy, sizeof copy, "%s", text);
+	for (word = strtok_r(copy, " ", &save); word != NULL;
+	     word = strtok_r(NULL, " ", &save)) {
+		if (notation_prefix(&list[n++], word, why) != 0)
+			fail_msg("%s", why);
+	}
+	return n;
+}
+
+static const struct {
+	const char *allow, *deny, *client;
+	enum app_rule_action action;
+} rules[] = {
+	/* no rules, one list */
+	{ "", "", "192.0.2.1", APP_ALLOW },
+	{ "", "203.0.113.0/24", "203.0.113.0", APP_DENY },
+	{ "", "203.0.113.0/24", "203.0.113.255", APP_DENY },
+	{ "", "203.0.113.0/24", "203.0.112.255", APP_ALLOW },
+	{ "", "203.0.113.0/24", "203.0.114.0", APP_ALLOW },
+	{ "203.0.113.0/24", "", "203.0.113.9", APP_ALLOW },
+	{ "203.0.113.0/24", "", "203.0.114.9", APP_DENY },
+	{ "203.0.113.9", "", "203.0.113.9", APP_ALLOW },
+	{ "203.0.113.9", "", "203.0.113.8", APP_DENY },
+	/* both: the longer prefix wins, the deny between equals */
+	{ "10.1.0.0/16", "10.0.0.0/8", "10.1.2.3", APP_ALLOW },
+	{ "10.1.0.0/16", "10.0.0.0/8", "10.2.2.3", APP_DENY },
+	{ "10.0.0.0/8", "10.1.0.0/16", "10.1.2.3", APP_DENY },
+	{ "10.0.0.0/8", "10.1.0.0/16", "10.2.2.3", APP_ALLOW },
+	{ "10.0.0.0/8", "10.0.0.0/8", "10.2.2.3", APP_DENY },
+	{ "10.0.0.0/8", "192.0.2.0/24", "198.51.100.1", APP_DENY },
+	{ "10.0.0.0/8 10.1.2.0/24", "10.1.0.0/16 10.1.2.3", "10.1.2.4",
+	    APP_ALLOW },
+	{ "10.0.0.0/8 10.1.2.0/24", "10.1.0.0/16 10.1.2.3", "10.1.2.3",
+	    APP_DENY },
+	/* bits that end inside a byte */
+	{ "", "192.0.2.128/25", "192.0.2.128", APP_DENY },
+	{ "", "192.0.2.128/25", "192.0.2.127", APP_ALLOW },
+	{ "", "192.0.2.4/31", "192.0.2.5", APP_DENY },
+	{ "", "192.0.2.4/31", "192.0.2.6", APP_ALLOW },
+	{ "", "128.0.0.0/1", "128.0.0.0", APP_DENY },
+	{ "", "128.0.0.0/1", "127.255.255.255", APP_ALLOW },
+	{ "", "2001:db8::/33", "2001:db8:7fff::", APP_DENY },
+	{ "", "2001:db8::/33", "2001:db8:8000::", APP_ALLOW },
+	{ "", "2001:db8::1", "2001:db8::1", APP_DENY },
+	{ "", "2001:db8::1", "2001:db8::2", APP_ALLOW },
+	/* everything of a family, and only of it */
+	{ "", "0.0.0.0/0", "192.0.2.1", APP_DENY },
+	{ "", "0.0.0.0/0", "2001:db8::1", APP_ALLOW },
+	{ "", "::/0", "2001:db8::1", APP_DENY },
+	{ "", "::/0", "192.0.2.1", APP_ALLOW },
+	{ "0.0.0.0/0", "", "2001:db8::1", APP_DENY },
+	{ "0.0.0.0/0 ::/0", "", "2001:db8::1", APP_ALLOW },
+	/* v4-mapped clients and rules are IPv4 */
+	{ "", "203.0.113.0/24", "::ffff:203.0.113.7", APP_DENY },
+	{ "", "::ffff:203.0.113.0/120", "203.0.113.7", APP_DENY },
+	{ "", "::/0", "::ffff:203.0.113.7", APP_ALLOW },
+};
+
+static void
+test_firewall(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < sizeof rules / sizeof rules[0]; i++) {
+		struct app_prefix allow[8], deny[8];
+		struct app a = { .allow = allow, .deny = deny };
+		struct addr client = make(rules[i].client);
+
+		a.allows = prefixes(allow, rules[i].allow);
+		a.denies = prefixes(deny, rules[i].deny);
+		addr_set_port(&client, (uint16_t)(i * 1000));
+		if (app_firewall(&a, &client) != rules[i].action)
+			fail_msg("allow [%s] deny [%s] client %s",
+			    rules[i].allow, rules[i].deny, rules[i].client);
+	}
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_origin_for),
+		cmocka_unit_test(test_firewall),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

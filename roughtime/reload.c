@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "base/log.h"
-#include "roughtime/notify.h"
+#include "base/notify.h"
 
 static int
 reload_identities(struct server *s, const struct settings *fresh)
@@ -141,5 +141,5 @@ server_reload(struct server *s)
 			  "the start, readable to user %s)",
 		    s->started->user);
 	}
-	notify_ready();
+	notify_ready("Answering requests");
 }

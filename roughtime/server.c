@@ -14,7 +14,7 @@
 #include "net/limit.h"
 #include "roughtime/counters.h"
 #include "roughtime/hash.h"
-#include "roughtime/notify.h"
+#include "base/notify.h"
 
 #define TICK_S 1.0
 #define DRAIN_S 3.0
@@ -393,7 +393,7 @@ signal_event(struct ev_loop *loop, ev_signal *w, int events)
 		break;
 	default:
 		log_info("stopping: answers what is queued");
-		notify_stopping();
+		notify_stopping("Answering what is queued");
 		ev_break(loop, EVBREAK_ALL);
 	}
 }
@@ -469,7 +469,7 @@ server_run(struct server *s)
 	log_start(s);
 	server_follow_clock(s);
 	if (start_workers(s) == 0) {
-		notify_ready();
+		notify_ready("Answering requests");
 		ev_run(s->loop, 0);
 		result = 0;
 	}

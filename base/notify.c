@@ -1,4 +1,4 @@
-#include "roughtime/notify.h"
+#include "base/notify.h"
 
 #include "base/clock.h"
 
@@ -6,9 +6,9 @@
 #include <systemd/sd-daemon.h>
 
 void
-notify_ready(void)
+notify_ready(const char *status)
 {
-	sd_notify(0, "READY=1\nSTATUS=Answering requests");
+	sd_notifyf(0, "READY=1\nSTATUS=%s", status);
 }
 
 void
@@ -19,14 +19,15 @@ notify_reloading(void)
 }
 
 void
-notify_stopping(void)
+notify_stopping(const char *status)
 {
-	sd_notify(0, "STOPPING=1\nSTATUS=Answering what is queued");
+	sd_notifyf(0, "STOPPING=1\nSTATUS=%s", status);
 }
 #else
 void
-notify_ready(void)
+notify_ready(const char *status)
 {
+	(void)status;
 }
 
 void
@@ -35,7 +36,8 @@ notify_reloading(void)
 }
 
 void
-notify_stopping(void)
+notify_stopping(const char *status)
 {
+	(void)status;
 }
 #endif

@@ -1,0 +1,328 @@
+#include "proxy/edge.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+
+#include "base/log.h"
+#include "net/listener.h"
+
+#define FDS_BESIDE 64 /* event loops, log, files */
+#define TOLD_MAX 4 /* ports of one application that cannot be opened */
+
+/* ---- how many ---- */
+
+static size_t
+ports_of(const struct app *a)
+{
+	return a->edges * (size_t)(a->port_last - a->port_first + 1);
+}
+
+static size_t
+sockets_of(const struct app *apps, size_t n)
+{
+	size_t total = 0;
+
+	for (size_t i = 0; i < n; i++)
+		total += ports_of(&apps[i]);
+	return total;
+}
+
+/* Better said at once than by thousands of lines later. */
+static int
+check_descriptors(size_t sockets, size_t queues)
+{
+	size_t need = sockets * queues + FDS_BESIDE;
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || need <= limit.rlim_cur)
+		return 0;
+	log_error("%zu ports for %zu %s need %zu files open, and %llu may be: "
+		  "raise the limit (ulimit -Hn, LimitNOFILE=), or have fewer "
+		  "ports or workers",
+	    sockets, queues, queues == 1 ? "worker" : "workers", need,
+	    (unsigned long long)limit.rlim_cur);
+	return -1;
+}
+
+/* ---- the set before a reload, in order ---- */
+
+struct place {
+	struct edge_socket *socket;
+	const int *fds;
+};
+
+static int
+compare_sockets(const struct edge_socket *a, const struct edge_socket *b)
+{
+	uint8_t ka[ADDR_KEY_LEN], kb[ADDR_KEY_LEN];
+	int result = (int)a->proto - (int)b->proto;
+
+	if (result == 0)
+		result =
+		    (int)addr_port(&a->address) - (int)addr_port(&b->address);
+	if (result == 0)
+		result =
+		    (int)a->address.sa.sa_family - (int)b->address.sa.sa_family;
+	if (result != 0)
+		return result;
+	addr_prefix_key(ka, &a->address, 32, 128);
+	addr_prefix_key(kb, &b->address, 32, 128);
+	return memcmp(ka, kb, sizeof ka);
+}
+
+static int
+compare_places(const void *a, const void *b)
+{
+	return compare_sockets(((const struct place *)a)->socket,
+	    ((const struct place *)b)->socket);
+}
+
+/* malloc; NULL when there is none or no memory (errno then). */
+static struct place *
+order(struct edge_set *old)
+{
+	struct place *list = calloc(old->count + 1, sizeof *list);
+
+	if (list == NULL)
+		return NULL;
+	for (size_t i = 0; i < old->count; i++)
+		list[i] = (struct place){ &old->sockets[i],
+			&old->fds[i * old->queues] };
+	qsort(list, old->count, sizeof *list, compare_places);
+	return list;
+}
+
+/* ---- opening ---- */
+
+struct opening {
+	struct edge_set *set;
+	const struct edge_options *options;
+	struct place *old; /* in order; may be empty */
+	size_t old_count;
+};
+
+static struct sock_opts
+socket_options(const struct edge_socket *s, const struct edge_options *o)
+{
+	struct sock_opts opts = { .v6only = true };
+
+	if (s->proto == SOCK_UDP) {
+		/* a socket with one address answers from it anyway */
+		opts.pktinfo = addr_is_wildcard(&s->address);
+		opts.rcvbuf = o->rcvbuf;
+		return opts;
+	}
+	/* old connections in TIME_WAIT must not hold up a restart; unlike
+	 * UDP, a listener still keeps everybody else out */
+	opts.reuseaddr = true;
+	opts.nodelay = true;
+	opts.keepalive_s = o->keepalive_s;
+	return opts;
+}
+
+static bool
+take_over(struct opening *op, struct edge_socket *s, int *fds)
+{
+	const struct place key = { s, NULL };
+	struct place *p = bsearch(
+	    &key, op->old, op->old_count, sizeof *op->old, compare_places);
+
+	if (p == NULL || p->socket->kept)
+		return false;
+	p->socket->kept = s->kept = true;
+	memcpy(fds, p->fds, op->set->queues * sizeof *fds);
+	return true;
+}
+
+static int
+open_socket(struct opening *op, const struct app *a, size_t index,
+    const struct addr *address)
+{
+	struct edge_set *set = op->set;
+	struct edge_socket *s = &set->sockets[set->count];
+	int *fds = &set->fds[set->count * set->queues];
+	struct sock_opts o;
+
+	*s = (struct edge_socket){
+		.proto = a->proto, .address = *address, .app = index
+	};
+	o = socket_options(s, op->options);
+	if (!take_over(op, s, fds) &&
+	    listener_open(s->proto, address, &o, set->queues, fds) != 0)
+		return -1;
+	set->count++;
+	return 0;
+}
+
+static int
+open_app(struct opening *op, const struct app *a, size_t index)
+{
+	size_t failed = 0;
+
+	for (size_t e = 0; e < a->edges; e++) {
+		for (unsigned int port = a->port_first; port <= a->port_last;
+		     port++) {
+			struct addr address = a->edge[e];
+
+			addr_set_port(&address, (uint16_t)port);
+			if (open_socket(op, a, index, &address) == 0)
+				continue;
+			if (++failed < TOLD_MAX)
+				continue;
+			log_error("application %s: no further port is tried",
+			    a->name);
+			return -1;
+		}
+	}
+	return failed == 0 ? 0 : -1;
+}
+
+static int
+open_all(struct opening *op, const struct app *apps, size_t n)
+{
+	int result = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		if (open_app(op, &apps[i], i) != 0)
+			result = -1;
+	}
+	return result;
+}
+
+/* The old ones are marked `kept` again when this failed. */
+static void
+none_kept(struct edge_set *set)
+{
+	for (size_t i = 0; i < set->count; i++)
+		set->sockets[i].kept = false;
+}
+
+int
+edge_open(struct edge_set *set, struct edge_set *old, const struct app *apps,
+    size_t n, const struct edge_options *o)
+{
+	struct edge_set none = { 0 };
+	struct opening op = { .set = set, .options = o };
+	size_t count = sockets_of(apps, n);
+	int result = -1;
+
+	old = old != NULL ? old : &none;
+	*set = (struct edge_set){ .queues = o->workers };
+	if (check_descriptors(count, o->workers) != 0)
+		return -1;
+	set->sockets = calloc(count + 1, sizeof *set->sockets);
+	set->fds = calloc(count * o->workers + 1, sizeof *set->fds);
+	op.old = order(old);
+	op.old_count = old->count;
+	if (set->sockets == NULL || set->fds == NULL || op.old == NULL)
+		log_error("listen: %s", strerror(errno));
+	else
+		result = open_all(&op, apps, n);
+	free(op.old);
+	if (result != 0)
+		edge_undo(set, old);
+	return result;
+}
+
+/* Takes the sockets out whose `kept` is as given; closes them or not. */
+static void
+take_out(struct edge_set *set, bool kept, bool closing)
+{
+	size_t left = 0, q = set->queues;
+
+	for (size_t i = 0; i < set->count; i++) {
+		if (set->sockets[i].kept == kept) {
+			if (closing)
+				listener_close(&set->fds[i * q], q);
+			continue;
+		}
+		set->sockets[left] = set->sockets[i];
+		memmove(&set->fds[left * q], &set->fds[i * q],
+		    q * sizeof *set->fds);
+		left++;
+	}
+	set->count = left;
+}
+
+static void
+forget(struct edge_set *set)
+{
+	free(set->sockets);
+	free(set->fds);
+	*set = (struct edge_set){ 0 };
+}
+
+void
+edge_commit(struct edge_set *set, struct edge_set *old)
+{
+	take_out(old, true, false);
+	none_kept(set);
+}
+
+void
+edge_undo(struct edge_set *set, struct edge_set *old)
+{
+	take_out(set, false, true);
+	forget(set);
+	none_kept(old);
+}
+
+void
+edge_close(struct edge_set *set)
+{
+	take_out(set, false, true);
+	forget(set);
+}
+
+/* ---- views ---- */
+
+void
+edge_log(const struct edge_set *set, const struct app *apps, size_t n)
+{
+	char name[ADDR_STR_LEN];
+
+	for (size_t i = 0; i < n; i++) {
+		const struct app *a = &apps[i];
+
+		for (size_t e = 0; e < a->edges; e++) {
+			struct addr first = a->edge[e];
+
+			addr_set_port(&first, a->port_first);
+			addr_format(name, &first);
+			if (a->port_first == a->port_last)
+				log_info("%s: listening on %s %s", a->name,
+				    listener_proto_str(a->proto), name);
+			else
+				log_info("%s: listening on %s %s-%u", a->name,
+				    listener_proto_str(a->proto), name,
+				    a->port_last);
+		}
+	}
+	log_info("%zu listening sockets", set->count * set->queues);
+}
+
+int
+edge_posts(const struct edge_set *set, enum sock_proto proto, size_t worker,
+    struct service *const *services, struct post **posts, size_t *count)
+{
+	struct post *list = calloc(set->count + 1, sizeof *list);
+	size_t n = 0;
+
+	*posts = list;
+	*count = 0;
+	if (list == NULL)
+		return -1;
+	for (size_t i = 0; i < set->count; i++) {
+		const struct edge_socket *s = &set->sockets[i];
+
+		if (s->proto != proto)
+			continue;
+		list[n++] = (struct post){ .service = services[s->app],
+			.edge = s->address,
+			.fd = set->fds[i * set->queues + worker] };
+	}
+	*count = n;
+	return 0;
+}

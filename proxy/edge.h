@@ -1,0 +1,64 @@
+/*
+ * The sockets on which clients are awaited: one for each edge address, port
+ * and worker of every application. Opened before rights are given up; a reload
+ * takes over those that it still wants.
+ */
+#ifndef PROXY_EDGE_H
+#define PROXY_EDGE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "net/sock.h"
+#include "proxy/app.h"
+#include "proxy/service.h"
+
+struct edge_socket {
+	enum sock_proto proto;
+	struct addr address;
+	size_t app; /* index */
+	bool kept; /* went over into the set of a reload */
+};
+
+struct edge_set {
+	struct edge_socket *sockets;
+	int *fds; /* `queues` for each socket */
+	size_t count; /* opened */
+	size_t queues; /* workers */
+};
+
+struct edge_options {
+	size_t workers;
+	int keepalive_s; /* TCP */
+	int rcvbuf; /* UDP, 0: the kernel's default */
+};
+
+/*
+ * What `apps` want, with the sockets of `old` (NULL: none) where they are the
+ * same. Failures are told, each by a log_error line, -1 then and nothing is
+ * open that was not before; on success one of the two below is due when there
+ * was an old set.
+ */
+int edge_open(struct edge_set *set, struct edge_set *old,
+    const struct app *apps, size_t n, const struct edge_options *o);
+/* `old` then holds only what is not wanted any more. */
+void edge_commit(struct edge_set *set, struct edge_set *old);
+/* `set` is gone, `old` as it was. */
+void edge_undo(struct edge_set *set, struct edge_set *old);
+void edge_close(struct edge_set *set);
+
+void edge_log(const struct edge_set *set, const struct app *apps, size_t n);
+
+/* A place where clients come to, as one worker sees it. */
+struct post {
+	struct service *service;
+	struct addr edge;
+	int fd;
+};
+
+/* The posts of `worker`, malloc; `services` are by index of application.
+ * Returns 0, or -1 with errno. */
+int edge_posts(const struct edge_set *set, enum sock_proto proto, size_t worker,
+    struct service *const *services, struct post **posts, size_t *count);
+
+#endif

@@ -1,0 +1,418 @@
+#include "proxy/proxy_state.h"
+
+#include <errno.h>
+#include <libgen.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/notify.h"
+#include "base/priv.h"
+
+#define TICK_S 1.0
+
+/* ---- settings ---- */
+
+/* What the file may say and this version cannot do. */
+static int
+check_built(const struct proxy_settings *s)
+{
+	int result = 0;
+
+	for (size_t i = 0; i < s->apps; i++) {
+		const struct app *a = &s->app[i];
+
+		if (a->proto == SOCK_UDP) {
+			log_error(
+			    "application %s: udp is not built yet", a->name);
+			result = -1;
+		}
+		if (a->limits.bytes_per_s > 0) {
+			log_error("application %s: a limit of bytes a second "
+				  "is not built yet",
+			    a->name);
+			result = -1;
+		}
+	}
+	return result;
+}
+
+struct proxy_settings *
+proxy_read_settings(const char *config)
+{
+	struct proxy_settings *s = calloc(1, sizeof *s);
+
+	if (s == NULL) {
+		log_error("settings: %s", strerror(errno));
+		return NULL;
+	}
+	if (proxy_settings_load(s, config) == 0 && check_built(s) == 0)
+		return s;
+	proxy_drop_settings(s);
+	return NULL;
+}
+
+void
+proxy_drop_settings(struct proxy_settings *s)
+{
+	if (s == NULL)
+		return;
+	proxy_settings_free(s);
+	free(s);
+}
+
+struct edge_options
+proxy_edge_options(const struct proxy_settings *s)
+{
+	return (struct edge_options){
+		.workers = proxy_settings_workers(s),
+		.keepalive_s = PROXY_KEEPALIVE_S,
+		.rcvbuf = (int)s->rcvbuf,
+	};
+}
+
+/* ---- services ---- */
+
+void
+proxy_drop_services(struct service **list, size_t n)
+{
+	for (size_t i = 0; list != NULL && i < n; i++)
+		service_release(list[i]);
+	free(list);
+}
+
+static struct service *
+unchanged(const struct proxy *p, const struct app *a)
+{
+	for (size_t i = 0; p->services != NULL && i < p->current->apps; i++) {
+		if (service_same(&p->services[i]->app, a))
+			return service_hold(p->services[i]);
+	}
+	return NULL;
+}
+
+struct service **
+proxy_services(const struct proxy *p, const struct proxy_settings *s)
+{
+	struct service **list = calloc(s->apps + 1, sizeof(struct service *));
+	size_t workers = proxy_settings_workers(p->started);
+	size_t capacity = workers * (size_t)p->started->tcp_sessions, n = 0;
+
+	while (list != NULL && n < s->apps) {
+		list[n] = unchanged(p, &s->app[n]);
+		if (list[n] == NULL)
+			list[n] = service_new(&s->app[n], workers, capacity);
+		if (list[n] == NULL)
+			break;
+		n++;
+	}
+	if (list != NULL && n == s->apps)
+		return list;
+	log_error("applications: %s", strerror(errno));
+	proxy_drop_services(list, n);
+	return NULL;
+}
+
+/* ---- coming to life ---- */
+
+/* A proxy lives on descriptors: all that we may have. */
+static void
+raise_fd_limit(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
+		log_warning("limit of open files: %s", strerror(errno));
+}
+
+static void
+check_fd_limit(const struct proxy *p)
+{
+	size_t sessions = proxy_settings_workers(p->started) *
+	    (size_t)p->started->tcp_sessions;
+	struct rlimit limit;
+	size_t room;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) != 0 ||
+	    limit.rlim_cur == RLIM_INFINITY)
+		return;
+	room = ((size_t)limit.rlim_cur - p->edges.count * p->edges.queues) / 2;
+	if (room < sessions)
+		log_info("tcp_sessions promises %zu sessions, but the limit "
+			    "of %llu open files is good for about %zu",
+		    sessions, (unsigned long long)limit.rlim_cur, room);
+}
+
+/* Better told now than by the first SIGHUP. */
+static void
+check_reload(const char *config)
+{
+	if (access(config, R_OK) != 0)
+		log_warning("%s: SIGHUP will not be able to read it again, "
+			    "as the user that this is now: %s",
+		    config, strerror(errno));
+}
+
+static bool
+is_file(const char *event_log)
+{
+	return event_log != NULL && strcmp(event_log, "-") != 0;
+}
+
+static const char *
+directory_of(const char *path, char *buf, size_t len)
+{
+	snprintf(buf, len, "%s", path);
+	return dirname(buf);
+}
+
+/* What stays within reach: the config's directory, and that of the log. */
+static int
+fence(const struct proxy *p)
+{
+	struct priv_path paths[2];
+	char config[4096], log[4096];
+	size_t n = 0;
+
+	paths[n++] = (struct priv_path){ .path = directory_of(p->config, config,
+					     sizeof config) };
+	if (is_file(p->started->event_log))
+		paths[n++] = (struct priv_path){ .path = directory_of(
+						     p->started->event_log, log,
+						     sizeof log),
+			.write = true };
+	if (priv_landlock(paths, n, PRIV_MAY_CONNECT) >= 0)
+		return 0;
+	log_error("landlock: %s", strerror(errno));
+	return -1;
+}
+
+/* Its thread is the first one: after Landlock, before seccomp. */
+static int
+open_log(struct proxy *p)
+{
+	if (p->started->event_log == NULL)
+		return 0;
+	p->log = eventlog_open(p->started->event_log);
+	if (p->log != NULL)
+		return 0;
+	log_error("event log %s: %s", p->started->event_log, strerror(errno));
+	return -1;
+}
+
+static int
+make_services(struct proxy *p)
+{
+	p->services = proxy_services(p, p->started);
+	return p->services != NULL ? 0 : -1;
+}
+
+struct proxy *
+proxy_new(const char *config)
+{
+	struct proxy *p = calloc(1, sizeof *p);
+	struct edge_options edges;
+
+	if (p == NULL)
+		return NULL;
+	p->config = config;
+	p->started = p->current = proxy_read_settings(config);
+	if (p->started == NULL)
+		goto fail;
+	log_init("l4proxyd", (enum log_level)p->started->log_level);
+	raise_fd_limit();
+	edges = proxy_edge_options(p->started);
+	if (edge_open(&p->edges, NULL, p->started->app, p->started->apps,
+		&edges) != 0 ||
+	    priv_drop(p->started->user) != 0 || fence(p) != 0 ||
+	    open_log(p) != 0 || make_services(p) != 0)
+		goto fail;
+	check_reload(config);
+	check_fd_limit(p);
+	return p;
+fail:
+	proxy_free(p);
+	return NULL;
+}
+
+/* ---- workers ---- */
+
+static struct pworker *
+make_worker(struct proxy *p, size_t index)
+{
+	struct pworker_setup setup = {
+		.index = index,
+		.log = p->log,
+		.tcp_sessions = (size_t)p->started->tcp_sessions,
+		.splice_after = (uint64_t)p->started->splice_after,
+		.keepalive_s = PROXY_KEEPALIVE_S,
+	};
+	struct pworker_config *config =
+	    pworker_config_new(&p->edges, p->services, p->started->apps, index);
+	struct pworker *w = NULL;
+
+	if (config != NULL)
+		w = pworker_new(&setup, config);
+	if (w == NULL)
+		pworker_config_free(config);
+	return w;
+}
+
+static int
+make_workers(struct proxy *p)
+{
+	size_t n = proxy_settings_workers(p->started);
+
+	p->workers = calloc(n, sizeof(struct pworker *));
+	while (p->workers != NULL && p->worker_count < n) {
+		struct pworker *w = make_worker(p, p->worker_count);
+
+		if (w == NULL)
+			break;
+		p->workers[p->worker_count++] = w;
+	}
+	if (p->worker_count == n)
+		return 0;
+	log_error("workers: %s", strerror(errno));
+	return -1;
+}
+
+static int
+start_workers(struct proxy *p)
+{
+	for (; p->running < p->worker_count; p->running++) {
+		if (pworker_start(p->workers[p->running]) != 0) {
+			log_error("worker: %s", strerror(errno));
+			return -1;
+		}
+	}
+	return 0;
+}
+
+static void
+stop_workers(struct proxy *p)
+{
+	for (size_t i = 0; i < p->running; i++)
+		pworker_stop(p->workers[i], (double)p->current->drain_s);
+	for (size_t i = 0; i < p->running; i++)
+		pworker_join(p->workers[i]);
+	p->running = 0;
+}
+
+/* ---- the main loop ---- */
+
+static void
+reopen_log(struct proxy *p)
+{
+	if (p->log == NULL)
+		return;
+	if (eventlog_reopen(p->log) == 0)
+		log_info("event log opened again, %llu lines lost so far",
+		    (unsigned long long)eventlog_lost(p->log));
+	else
+		log_error(
+		    "event log %s: %s", p->started->event_log, strerror(errno));
+}
+
+static void
+signal_event(struct ev_loop *loop, ev_signal *w, int events)
+{
+	struct proxy *p = w->data;
+
+	(void)events;
+	switch (w->signum) {
+	case SIGHUP:
+		proxy_reload(p);
+		break;
+	case SIGUSR1:
+		reopen_log(p);
+		break;
+	default:
+		log_info("stopping: accepts no more, sessions get %lld s",
+		    (long long)p->current->drain_s);
+		notify_stopping("Waiting for sessions to end");
+		ev_break(loop, EVBREAK_ALL);
+	}
+}
+
+static void
+tick_event(struct ev_loop *loop, ev_timer *w, int events)
+{
+	(void)loop;
+	(void)events;
+	proxy_close_retired(w->data);
+}
+
+static int
+init_loop(struct proxy *p)
+{
+	static const int numbers[SIGNALS] = { SIGTERM, SIGINT, SIGHUP,
+		SIGUSR1 };
+
+	p->loop =
+	    ev_default_loop(EVBACKEND_EPOLL | EVFLAG_NOENV | EVFLAG_NOTIMERFD);
+	if (p->loop == NULL) {
+		log_error("event loop: %s", strerror(errno));
+		return -1;
+	}
+	signal(SIGPIPE, SIG_IGN);
+	for (int i = 0; i < SIGNALS; i++) {
+		ev_signal_init(&p->signals[i], signal_event, numbers[i]);
+		p->signals[i].data = p;
+		ev_signal_start(p->loop, &p->signals[i]);
+	}
+	ev_timer_init(&p->tick, tick_event, TICK_S, TICK_S);
+	p->tick.data = p;
+	ev_timer_start(p->loop, &p->tick);
+	return 0;
+}
+
+int
+proxy_run(struct proxy *p)
+{
+	int result = -1;
+
+	if (init_loop(p) != 0 || make_workers(p) != 0)
+		return -1;
+	if (priv_seccomp(PRIV_PROXY) != 0) {
+		log_error("seccomp: %s", strerror(errno));
+		return -1;
+	}
+	edge_log(&p->edges, p->started->app, p->started->apps);
+	if (start_workers(p) == 0) {
+		log_info("%zu %s", p->worker_count,
+		    p->worker_count == 1 ? "worker" : "workers");
+		notify_ready("Carrying sessions");
+		ev_run(p->loop, 0);
+		result = 0;
+	}
+	stop_workers(p);
+	return result;
+}
+
+void
+proxy_free(struct proxy *p)
+{
+	if (p == NULL)
+		return;
+	for (size_t i = 0; i < p->worker_count; i++)
+		pworker_free(p->workers[i]);
+	free(p->workers);
+	if (p->current != NULL)
+		proxy_drop_services(p->services, p->current->apps);
+	edge_close(&p->edges);
+	edge_close(&p->retired);
+	if (p->log != NULL)
+		eventlog_close(p->log);
+	if (p->current != p->started)
+		proxy_drop_settings(p->current);
+	proxy_drop_settings(p->started);
+	free(p);
+}

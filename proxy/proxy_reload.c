@@ -1,0 +1,147 @@
+/* SIGHUP: everything is read, bound and checked before anything changes. */
+#include "proxy/proxy_state.h"
+
+#include <errno.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/notify.h"
+
+static void
+drop_configs(struct pworker_config **list, size_t n)
+{
+	for (size_t i = 0; list != NULL && i < n; i++)
+		pworker_config_free(list[i]);
+	free(list);
+}
+
+/* What the workers will get, or NULL: there is no memory for all of it. */
+static struct pworker_config **
+make_configs(const struct proxy *p, const struct proxy_settings *fresh,
+    const struct edge_set *edges, struct service *const *services)
+{
+	struct pworker_config **list =
+	    calloc(p->worker_count, sizeof(struct pworker_config *));
+	size_t n = 0;
+
+	while (list != NULL && n < p->worker_count) {
+		list[n] = pworker_config_new(edges, services, fresh->apps, n);
+		if (list[n] == NULL)
+			break;
+		n++;
+	}
+	if (n == p->worker_count)
+		return list;
+	log_error("reload: %s", strerror(errno));
+	drop_configs(list, n);
+	return NULL;
+}
+
+bool
+proxy_close_retired(struct proxy *p)
+{
+	for (size_t i = 0; p->retired.count > 0 && i < p->worker_count; i++) {
+		if (!pworker_settled(p->workers[i]))
+			return false;
+	}
+	edge_close(&p->retired);
+	return true;
+}
+
+/* Sessions of an application that changed end by themselves, under the rules
+ * they began with; those of one that is gone have a set time. */
+static void
+end_removed(const struct proxy *p, const struct proxy_settings *fresh)
+{
+	uint64_t ends_ns =
+	    clock_monotonic_ns() + (uint64_t)fresh->drain_s * 1000000000;
+
+	for (size_t i = 0; i < p->current->apps; i++) {
+		struct service *v = p->services[i];
+
+		if (proxy_settings_find(fresh, v->app.name) != NULL)
+			continue;
+		atomic_store(&v->ends_ns, ends_ns);
+		log_info("%s: removed, %zu sessions get %lld s", v->app.name,
+		    service_live(v), (long long)fresh->drain_s);
+	}
+}
+
+static void
+warn_of_fixed(const struct proxy *p, const struct proxy_settings *fresh)
+{
+	char keys[256];
+
+	if (proxy_settings_fixed_change(p->started, fresh, keys, sizeof keys) !=
+	    NULL)
+		log_warning("reload: takes a restart and stays as it was "
+			    "until then: %s",
+		    keys);
+}
+
+/* Nothing fails from here on. */
+static void
+apply(struct proxy *p, struct proxy_settings *fresh, struct edge_set *edges,
+    struct service **services, struct pworker_config **configs)
+{
+	warn_of_fixed(p, fresh);
+	end_removed(p, fresh);
+	edge_commit(edges, &p->edges);
+	p->retired = p->edges;
+	p->edges = *edges;
+	proxy_drop_services(p->services, p->current->apps);
+	p->services = services;
+	if (p->current != p->started)
+		proxy_drop_settings(p->current);
+	p->current = fresh;
+	log_init("l4proxyd", (enum log_level)fresh->log_level);
+	for (size_t i = 0; i < p->worker_count; i++)
+		pworker_configure(p->workers[i], configs[i]);
+	free(configs);
+	edge_log(&p->edges, fresh->app, fresh->apps);
+	log_info("reloaded");
+}
+
+static int
+try_reload(struct proxy *p, struct proxy_settings *fresh)
+{
+	struct edge_options o = proxy_edge_options(p->started);
+	struct pworker_config **configs = NULL;
+	struct service **services;
+	struct edge_set edges;
+
+	o.rcvbuf = (int)fresh->rcvbuf;
+	if (edge_open(&edges, &p->edges, fresh->app, fresh->apps, &o) != 0)
+		return -1;
+	services = proxy_services(p, fresh);
+	if (services != NULL)
+		configs = make_configs(p, fresh, &edges, services);
+	if (configs == NULL) {
+		proxy_drop_services(services, fresh->apps);
+		edge_undo(&edges, &p->edges);
+		return -1;
+	}
+	apply(p, fresh, &edges, services, configs);
+	return 0;
+}
+
+void
+proxy_reload(struct proxy *p)
+{
+	struct proxy_settings *fresh;
+
+	if (!proxy_close_retired(p)) {
+		log_error("reload: the one before is still under way");
+		return;
+	}
+	notify_reloading();
+	fresh = proxy_read_settings(p->config);
+	if (fresh == NULL || try_reload(p, fresh) != 0) {
+		proxy_drop_settings(fresh);
+		log_error("reload failed: everything stays as it was");
+	}
+	notify_ready("Carrying sessions");
+}

@@ -1,0 +1,60 @@
+/*
+ * The inside of the proxy, for proxy.c (its life) and proxy_reload.c (SIGHUP).
+ */
+#ifndef PROXY_PROXY_STATE_H
+#define PROXY_PROXY_STATE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include <ev.h>
+
+#include "proxy/edge.h"
+#include "proxy/eventlog.h"
+#include "proxy/proxy.h"
+#include "proxy/pworker.h"
+#include "proxy/service.h"
+#include "proxy/settings.h"
+
+#define PROXY_KEEPALIVE_S 60
+
+enum { ON_TERM = 0, ON_INT, ON_HUP, ON_USR1, SIGNALS };
+
+struct proxy {
+	const char *config;
+	struct proxy_settings *started; /* sizes and threads follow these */
+	struct proxy_settings *current; /* the rest; the same until a reload */
+	struct service **services; /* of `current`, by index */
+	struct edge_set edges;
+	struct edge_set retired; /* of before a reload, not yet closed */
+	struct eventlog *log;
+	struct pworker **workers;
+	size_t worker_count; /* made */
+	size_t running; /* started */
+
+	struct ev_loop *loop;
+	ev_signal signals[SIGNALS];
+	ev_timer tick;
+};
+
+/* From the file; NULL after log_error lines. */
+struct proxy_settings *proxy_read_settings(const char *config);
+void proxy_drop_settings(struct proxy_settings *s); /* NULL is fine */
+
+/*
+ * A service for each application of `s`: that of `p` where nothing changed.
+ * Held once each; NULL after a log_error line.
+ */
+struct service **
+proxy_services(const struct proxy *p, const struct proxy_settings *s);
+void proxy_drop_services(struct service **list, size_t n);
+
+struct edge_options proxy_edge_options(const struct proxy_settings *s);
+
+/* SIGHUP: all of it, or nothing. */
+void proxy_reload(struct proxy *p);
+/* Closes the sockets of before a reload once no worker looks at them; true:
+ * all are closed. */
+bool proxy_close_retired(struct proxy *p);
+
+#endif

@@ -1,0 +1,241 @@
+#include "proxy/pworker.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <ev.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "proxy/acceptor.h"
+#include "proxy/session.h"
+
+struct pworker {
+	struct pworker_setup setup;
+	struct pworker_config *config;
+	struct ev_loop *loop;
+	pthread_t thread;
+	ev_async wake;
+	ev_prepare before_wait; /* while draining */
+	struct sessions *sessions;
+	struct acceptor *acceptor;
+
+	_Atomic(struct pworker_config *) next; /* from the main thread */
+	atomic_uint handed, adopted; /* configurations, counted */
+	atomic_bool stopping;
+	double drain_s;
+	bool draining;
+};
+
+/* ---- configurations ---- */
+
+void
+pworker_config_free(struct pworker_config *c)
+{
+	if (c == NULL)
+		return;
+	for (size_t i = 0; i < c->count; i++)
+		service_release(c->services[i]);
+	free(c->services);
+	free(c->tcp);
+	free(c);
+}
+
+struct pworker_config *
+pworker_config_new(const struct edge_set *edges,
+    struct service *const *services, size_t count, size_t worker)
+{
+	struct pworker_config *c = calloc(1, sizeof *c);
+
+	if (c == NULL)
+		return NULL;
+	c->services = calloc(count + 1, sizeof(struct service *));
+	if (c->services == NULL ||
+	    edge_posts(edges, SOCK_TCP, worker, services, &c->tcp, &c->tcps) !=
+		0) {
+		pworker_config_free(c);
+		return NULL;
+	}
+	while (c->count < count) {
+		c->services[c->count] = service_hold(services[c->count]);
+		c->count++;
+	}
+	return c;
+}
+
+/* ---- the loop ---- */
+
+static int
+adopt(struct pworker *w, struct pworker_config *c)
+{
+	if (acceptor_listen(w->acceptor, c->tcp, c->tcps) != 0)
+		return -1;
+	pworker_config_free(w->config);
+	w->config = c;
+	sessions_end_by(w->sessions, 0); /* some services may have an end */
+	return 0;
+}
+
+static void
+drain(struct pworker *w)
+{
+	w->draining = true;
+	if (acceptor_listen(w->acceptor, NULL, 0) != 0)
+		log_error("worker: %s", strerror(errno));
+	sessions_end_by(
+	    w->sessions, clock_monotonic_ns() + (uint64_t)(w->drain_s * 1e9));
+	ev_prepare_start(w->loop, &w->before_wait);
+}
+
+static void
+wake_event(struct ev_loop *loop, ev_async *a, int events)
+{
+	struct pworker *w = a->data;
+	unsigned int handed = atomic_load(&w->handed);
+	struct pworker_config *c = atomic_exchange(&w->next, NULL);
+
+	(void)loop;
+	(void)events;
+	if (c != NULL && adopt(w, c) != 0) {
+		/* no memory: sockets that are to be closed are still watched,
+		 * so this is never said to be settled */
+		log_error("worker: reload: %s", strerror(errno));
+		pworker_config_free(c);
+		return;
+	}
+	atomic_store(&w->adopted, handed);
+	if (!w->draining && atomic_load(&w->stopping))
+		drain(w);
+}
+
+static void
+before_wait_event(struct ev_loop *loop, ev_prepare *p, int events)
+{
+	struct pworker *w = p->data;
+
+	(void)events;
+	if (sessions_open(w->sessions) == 0)
+		ev_break(loop, EVBREAK_ALL);
+}
+
+static void *
+pworker_main(void *arg)
+{
+	struct pworker *w = arg;
+
+	ev_run(w->loop, 0);
+	return NULL;
+}
+
+/* ---- making and ending ---- */
+
+static int
+allocate(struct pworker *w)
+{
+	/* epoll alone: the system call filter knows no other */
+	w->loop =
+	    ev_loop_new(EVBACKEND_EPOLL | EVFLAG_NOENV | EVFLAG_NOTIMERFD);
+	if (w->loop == NULL)
+		return -1;
+	struct sessions_setup sessions = {
+		.loop = w->loop,
+		.log = w->setup.log,
+		.worker = w->setup.index,
+		.max = w->setup.tcp_sessions,
+		.splice_after = w->setup.splice_after,
+		.keepalive_s = w->setup.keepalive_s,
+	};
+	w->sessions = sessions_new(&sessions);
+	if (w->sessions == NULL)
+		return -1;
+	w->acceptor = acceptor_new(w->loop, w->sessions);
+	return w->acceptor != NULL ? 0 : -1;
+}
+
+static void
+watchers_init(struct pworker *w)
+{
+	ev_async_init(&w->wake, wake_event);
+	w->wake.data = w;
+	ev_async_start(w->loop, &w->wake);
+	ev_prepare_init(&w->before_wait, before_wait_event);
+	w->before_wait.data = w;
+}
+
+struct pworker *
+pworker_new(const struct pworker_setup *setup, struct pworker_config *config)
+{
+	struct pworker *w = calloc(1, sizeof *w);
+
+	if (w == NULL)
+		return NULL;
+	w->setup = *setup;
+	if (allocate(w) == 0) {
+		watchers_init(w);
+		if (adopt(w, config) == 0)
+			return w;
+	}
+	pworker_free(w);
+	return NULL;
+}
+
+void
+pworker_free(struct pworker *w)
+{
+	if (w == NULL)
+		return;
+	acceptor_free(w->acceptor);
+	sessions_free(w->sessions);
+	pworker_config_free(atomic_exchange(&w->next, NULL));
+	pworker_config_free(w->config);
+	if (w->loop != NULL)
+		ev_loop_destroy(w->loop);
+	free(w);
+}
+
+int
+pworker_start(struct pworker *w)
+{
+	sigset_t all, before;
+	int error;
+
+	/* signals are the main thread's */
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	error = pthread_create(&w->thread, NULL, pworker_main, w);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	errno = error;
+	return error == 0 ? 0 : -1;
+}
+
+void
+pworker_configure(struct pworker *w, struct pworker_config *config)
+{
+	pworker_config_free(atomic_exchange(&w->next, config));
+	atomic_fetch_add(&w->handed, 1);
+	ev_async_send(w->loop, &w->wake);
+}
+
+bool
+pworker_settled(const struct pworker *w)
+{
+	return atomic_load(&w->adopted) == atomic_load(&w->handed);
+}
+
+void
+pworker_stop(struct pworker *w, double drain_s)
+{
+	w->drain_s = drain_s;
+	atomic_store(&w->stopping, true);
+	ev_async_send(w->loop, &w->wake);
+}
+
+void
+pworker_join(struct pworker *w)
+{
+	pthread_join(w->thread, NULL);
+}

@@ -1,0 +1,61 @@
+/*
+ * A worker of the proxy: one thread with its own loop, listeners, sessions and
+ * flows. Threads share services (counts, origins) and the event log, nothing
+ * else; a session stays with the worker that accepted it.
+ */
+#ifndef PROXY_PWORKER_H
+#define PROXY_PWORKER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "proxy/edge.h"
+#include "proxy/eventlog.h"
+#include "proxy/service.h"
+
+struct pworker; /* opaque: belongs to its thread once it runs */
+
+/* For the life of the worker. */
+struct pworker_setup {
+	size_t index;
+	struct eventlog *log; /* NULL: none */
+	size_t tcp_sessions;
+	uint64_t splice_after;
+	int keepalive_s;
+};
+
+/*
+ * What a reload may change, as a whole; malloc, owned by the worker. Services
+ * are held; sockets stay the caller's. A socket that is not listed any more is
+ * emptied, then left alone.
+ */
+struct pworker_config {
+	struct service **services;
+	size_t count;
+	struct post *tcp; /* sockets of this worker */
+	size_t tcps;
+};
+/* From all services by index of application; NULL with errno. */
+struct pworker_config *pworker_config_new(const struct edge_set *edges,
+    struct service *const *services, size_t count, size_t worker);
+void pworker_config_free(struct pworker_config *c);
+
+/* NULL with errno. Takes `config` when it succeeds. */
+struct pworker *
+pworker_new(const struct pworker_setup *setup, struct pworker_config *config);
+void pworker_free(struct pworker *w); /* after pworker_join, or not started */
+
+int pworker_start(struct pworker *w); /* 0, or -1 with errno */
+/* Hands over a new configuration; used from its next turn on. */
+void pworker_configure(struct pworker *w, struct pworker_config *config);
+/* It has taken what was handed over: sockets not listed may be closed. */
+bool pworker_settled(const struct pworker *w);
+/*
+ * Asks it to accept no more and to end with its last session; sessions that
+ * are open `drain_s` from now are reset.
+ */
+void pworker_stop(struct pworker *w, double drain_s);
+void pworker_join(struct pworker *w);
+
+#endif

@@ -1,0 +1,292 @@
+#include "proxy/service.h"
+
+#include <errno.h>
+#include <math.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <sodium.h>
+
+#include "net/admission.h"
+#include "net/limit.h"
+
+#define RATE_ENTRIES 16384 /* client prefixes whose rate is remembered */
+
+struct service_inner {
+	atomic_size_t holders;
+	atomic_size_t live;
+	struct origin_state *origins; /* of app.origins */
+	struct admission *clients; /* NULL: no limit a prefix */
+	pthread_mutex_t mutex; /* of the two rates */
+	struct limit *rate; /* NULL: none; one bucket for all */
+	struct limit *client_rate;
+};
+
+/* ---- making and ending ---- */
+
+static int
+copy_prefixes(struct app_prefix **list, size_t n)
+{
+	const struct app_prefix *from = *list;
+
+	*list = calloc(n + 1, sizeof **list);
+	if (*list != NULL && n > 0)
+		memcpy(*list, from, n * sizeof **list);
+	return *list != NULL ? 0 : -1;
+}
+
+static int
+copy_app(struct app *to, const struct app *from)
+{
+	int result;
+
+	*to = *from;
+	result = copy_prefixes(&to->allow, to->allows);
+	return copy_prefixes(&to->deny, to->denies) == 0 ? result : -1;
+}
+
+/* A second's worth at once. */
+static int
+make_rate(struct limit **out, double rate, uint32_t entries, unsigned int p4,
+    unsigned int p6)
+{
+	const struct limit_config config = { .entries = entries,
+		.rate_per_s = rate,
+		.burst = fmax(1, rate),
+		.prefix4 = p4,
+		.prefix6 = p6 };
+
+	if (rate <= 0)
+		return 0;
+	*out = limit_new(&config);
+	return *out != NULL ? 0 : -1;
+}
+
+static int
+make_limits(struct service *v, size_t capacity)
+{
+	const struct app_limits *l = &v->app.limits;
+	struct service_inner *in = v->inner;
+	const struct admission_config clients = { .max_total = capacity,
+		.max_per_client = l->connections_per_prefix,
+		.prefix4 = l->prefix4,
+		.prefix6 = l->prefix6 };
+
+	if (l->connections_per_prefix > 0) {
+		in->clients = admission_new(&clients);
+		if (in->clients == NULL)
+			return -1;
+	}
+	if (make_rate(&in->rate, l->new_per_s, 1, 32, 128) != 0)
+		return -1;
+	return make_rate(&in->client_rate, l->new_per_s_per_prefix,
+	    RATE_ENTRIES, l->prefix4, l->prefix6);
+}
+
+static int
+make_origins(struct service *v)
+{
+	v->inner->origins = calloc(v->app.origins, sizeof *v->inner->origins);
+	v->pools = calloc(v->workers, sizeof *v->pools);
+	if (v->inner->origins == NULL || v->pools == NULL)
+		return -1;
+	for (size_t i = 0; i < v->workers; i++) {
+		struct origin_pool *p = &v->pools[i];
+
+		p->app = &v->app;
+		p->state = v->inner->origins;
+		/* workers take turns that are not the same */
+		p->next = (uint32_t)i;
+		memcpy(p->hash_key, v->pools[0].hash_key, sizeof p->hash_key);
+		if (i == 0)
+			randombytes_buf(p->hash_key, sizeof p->hash_key);
+	}
+	return 0;
+}
+
+static void
+destroy(struct service *v)
+{
+	struct service_inner *in = v->inner;
+
+	free(v->app.allow);
+	free(v->app.deny);
+	free(v->pools);
+	if (in != NULL) {
+		free(in->origins);
+		admission_free(in->clients);
+		limit_free(in->rate);
+		limit_free(in->client_rate);
+		pthread_mutex_destroy(&in->mutex);
+		free(in);
+	}
+	free(v);
+}
+
+struct service *
+service_new(const struct app *a, size_t workers, size_t capacity)
+{
+	struct service *v = calloc(1, sizeof *v);
+
+	if (v == NULL)
+		return NULL;
+	v->inner = calloc(1, sizeof *v->inner);
+	v->workers = workers;
+	if (v->inner != NULL) {
+		pthread_mutex_init(&v->inner->mutex, NULL);
+		atomic_store(&v->inner->holders, 1);
+	}
+	if (copy_app(&v->app, a) == 0 && v->inner != NULL &&
+	    make_limits(v, capacity) == 0 && make_origins(v) == 0)
+		return v;
+	destroy(v);
+	errno = ENOMEM;
+	return NULL;
+}
+
+struct service *
+service_hold(struct service *v)
+{
+	atomic_fetch_add(&v->inner->holders, 1);
+	return v;
+}
+
+void
+service_release(struct service *v)
+{
+	if (v != NULL && atomic_fetch_sub(&v->inner->holders, 1) == 1)
+		destroy(v);
+}
+
+/* ---- who may come in ---- */
+
+/* False: too many a second. */
+static bool
+within_rate(
+    struct service_inner *in, const struct addr *client, uint64_t now_ns)
+{
+	const struct addr everybody = { .in = { .sin_family = AF_INET } };
+	bool good;
+
+	if (in->rate == NULL && in->client_rate == NULL)
+		return true;
+	pthread_mutex_lock(&in->mutex);
+	/* a client that is over its own limit takes nothing from others */
+	good = (in->client_rate == NULL ||
+		   limit_take(in->client_rate, client, now_ns)) &&
+	    (in->rate == NULL || limit_take(in->rate, &everybody, now_ns));
+	pthread_mutex_unlock(&in->mutex);
+	return good;
+}
+
+static bool
+count_in(struct service *v, const struct addr *client)
+{
+	struct service_inner *in = v->inner;
+	size_t most = v->app.limits.connections;
+
+	if (atomic_fetch_add(&in->live, 1) >= most && most > 0) {
+		atomic_fetch_sub(&in->live, 1);
+		return false;
+	}
+	if (in->clients == NULL ||
+	    admission_enter(in->clients, client) == ADMISSION_OK)
+		return true;
+	atomic_fetch_sub(&in->live, 1);
+	return false;
+}
+
+enum status
+service_enter(struct service *v, const struct addr *client, uint64_t now_ns)
+{
+	if (app_firewall(&v->app, client) == APP_DENY)
+		return STATUS_FIREWALL;
+	if (!within_rate(v->inner, client, now_ns) || !count_in(v, client))
+		return STATUS_UNAVAILABLE;
+	return STATUS_OPEN;
+}
+
+void
+service_leave(struct service *v, const struct addr *client)
+{
+	atomic_fetch_sub(&v->inner->live, 1);
+	if (v->inner->clients != NULL)
+		admission_leave(v->inner->clients, client);
+}
+
+size_t
+service_live(const struct service *v)
+{
+	return atomic_load(&v->inner->live);
+}
+
+/* ---- did it change? ---- */
+
+static bool
+same_prefixes(const struct app_prefix *a, const struct app_prefix *b, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		if (a[i].bits != b[i].bits ||
+		    !addr_equal(&a[i].address, &b[i].address))
+			return false;
+	}
+	return true;
+}
+
+static bool
+same_edges(const struct app *a, const struct app *b)
+{
+	if (a->proto != b->proto || a->port_first != b->port_first ||
+	    a->port_last != b->port_last || a->edges != b->edges)
+		return false;
+	for (size_t i = 0; i < a->edges; i++) {
+		if (!addr_equal(&a->edge[i], &b->edge[i]))
+			return false;
+	}
+	return true;
+}
+
+static bool
+same_origins(const struct app *a, const struct app *b)
+{
+	if (a->origins != b->origins || a->balance != b->balance ||
+	    a->header != b->header)
+		return false;
+	for (size_t i = 0; i < a->origins; i++) {
+		if (a->origin[i].weight != b->origin[i].weight ||
+		    !addr_equal(&a->origin[i].address, &b->origin[i].address))
+			return false;
+	}
+	return true;
+}
+
+static bool
+same_limits(const struct app_limits *a, const struct app_limits *b)
+{
+	return a->connections == b->connections &&
+	    a->connections_per_prefix == b->connections_per_prefix &&
+	    fabs(a->new_per_s - b->new_per_s) <= 0 &&
+	    fabs(a->new_per_s_per_prefix - b->new_per_s_per_prefix) <= 0 &&
+	    a->bytes_per_s == b->bytes_per_s && a->prefix4 == b->prefix4 &&
+	    a->prefix6 == b->prefix6;
+}
+
+static bool
+same_timeouts(const struct app_timeouts *a, const struct app_timeouts *b)
+{
+	return a->connect_ms == b->connect_ms && a->idle_ms == b->idle_ms &&
+	    a->lifetime_ms == b->lifetime_ms;
+}
+
+bool
+service_same(const struct app *a, const struct app *b)
+{
+	return strcmp(a->name, b->name) == 0 && same_edges(a, b) &&
+	    same_origins(a, b) && same_limits(&a->limits, &b->limits) &&
+	    same_timeouts(&a->timeouts, &b->timeouts) &&
+	    a->allows == b->allows && a->denies == b->denies &&
+	    same_prefixes(a->allow, b->allow, a->allows) &&
+	    same_prefixes(a->deny, b->deny, a->denies);
+}

@@ -1,0 +1,48 @@
+/*
+ * An application at run time: its rules, who may have another session of it,
+ * and its origins as they are now. Shared by all workers and by every session
+ * and flow that it began; the last one to let go frees it. A reload keeps the
+ * service of an application that did not change.
+ */
+#ifndef PROXY_SERVICE_H
+#define PROXY_SERVICE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "proxy/app.h"
+#include "proxy/origin.h"
+#include "proxy/status.h"
+
+struct service {
+	struct app app; /* a copy of its own, lists included */
+	size_t workers;
+	struct origin_pool *pools; /* one a worker */
+	/* 0, or when the sessions of a removed one must end (monotonic) */
+	_Atomic uint64_t ends_ns;
+	struct service_inner *inner;
+};
+
+/* `capacity`: sessions or flows that all workers together can have. NULL with
+ * errno. The caller holds it. */
+struct service *
+service_new(const struct app *a, size_t workers, size_t capacity);
+struct service *service_hold(struct service *v);
+void service_release(struct service *v); /* NULL is fine */
+
+/*
+ * Whether `client` may have one more: STATUS_OPEN and it is counted in (once
+ * service_leave is due), STATUS_FIREWALL, or STATUS_UNAVAILABLE for a limit.
+ */
+enum status
+service_enter(struct service *v, const struct addr *client, uint64_t now_ns);
+void service_leave(struct service *v, const struct addr *client);
+
+/* Sessions or flows now. */
+size_t service_live(const struct service *v);
+
+/* Whether two applications are the same in every respect. */
+bool service_same(const struct app *a, const struct app *b);
+
+#endif

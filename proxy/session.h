@@ -1,0 +1,64 @@
+/*
+ * TCP sessions of one worker. A session is two equal halves that point at each
+ * other, client and origin; what comes from one goes to the other by one
+ * function for both directions.
+ *
+ *   accept -> firewall, limits -> CONNECTING -> OPEN -> FREE
+ *                                  |  ^ the next origin
+ *                                  +--+
+ *
+ * All memory is made at start: one slot a session; buffers belong to halves
+ * with bytes that wait.
+ */
+#ifndef PROXY_SESSION_H
+#define PROXY_SESSION_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <ev.h>
+
+#include "net/addr.h"
+#include "proxy/eventlog.h"
+#include "proxy/service.h"
+
+struct sessions; /* opaque: slots, watchers and timers that must agree */
+
+struct sessions_setup {
+	struct ev_loop *loop;
+	struct eventlog *log; /* NULL: none */
+	size_t worker; /* index, for service.pools */
+	size_t max;
+	uint64_t splice_after;
+	int keepalive_s;
+};
+
+/* NULL with errno when out of memory. */
+struct sessions *sessions_new(const struct sessions_setup *setup);
+void sessions_free(struct sessions *t); /* closes what is open, by reset */
+
+/*
+ * A client's connection, just accepted on `edge`: closed by reset when it may
+ * not come in, else a session that lives on its own. Takes `fd`.
+ */
+void session_begin(struct sessions *t, struct service *v, int fd,
+    const struct addr *client, const struct addr *edge);
+
+size_t sessions_open(const struct sessions *t);
+
+/* A service has been given an end (service.ends_ns), or all have: what is
+ * open then is reset. */
+void sessions_end_by(struct sessions *t, uint64_t ends_ns); /* 0: no change */
+
+/* Pure: the line between patience and an end, in seconds of one clock. */
+struct session_clock {
+	double attempt; /* the present connect(2) began */
+	double born; /* the client came */
+	double active; /* the last byte either way */
+};
+/* When it must end if nothing happens; `why` is the status then. */
+double session_deadline(const struct session_clock *c,
+    const struct app_timeouts *t, bool connecting, enum status *why);
+
+#endif

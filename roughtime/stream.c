@@ -13,6 +13,7 @@
 #include "net/sock.h"
 
 #define ACCEPT_ROUND 16 /* connections taken in one turn of a listener */
+#define ACCEPT_LAST_ROUNDS 256 /* SOMAXCONN is 4096 */
 #define ACCEPT_PAUSE_S 0.5
 #define TICK_S 0.25
 #define READ_CAP 16384 /* several requests a read, where a client has them */
@@ -340,23 +341,40 @@ accept_fault(struct stream *s, int listener)
 	}
 }
 
-static void
-accept_event(struct ev_loop *loop, ev_io *io, int events)
+/* True when there may be more. */
+static bool
+accept_some(struct listener *l)
 {
-	struct listener *l = (struct listener *)io;
 	struct addr peer;
 
-	(void)loop;
-	(void)events;
 	for (int i = 0; i < ACCEPT_ROUND; i++) {
-		int fd = sock_accept(io->fd, &peer);
+		int fd = sock_accept(l->io.fd, &peer);
 
 		if (fd < 0) {
-			accept_fault(l->stream, io->fd);
-			return;
+			accept_fault(l->stream, l->io.fd);
+			return false;
 		}
 		admit(l->stream, fd, &peer);
 	}
+	return true;
+}
+
+static void
+accept_event(struct ev_loop *loop, ev_io *io, int events)
+{
+	(void)loop;
+	(void)events;
+	accept_some((struct listener *)io);
+}
+
+/* What is in its queue would be reset when it is closed. */
+static void
+accept_last(struct listener *l)
+{
+	int rounds = ACCEPT_LAST_ROUNDS;
+
+	while (rounds-- > 0 && accept_some(l))
+		continue;
 }
 
 static void
@@ -471,10 +489,10 @@ void
 stream_listen(struct stream *s, const int *fds, size_t n)
 {
 	for (size_t i = 0; i < s->listener_count; i++) {
-		ev_io *io = &s->listeners[i].io;
+		struct listener *l = &s->listeners[i];
 
-		if (!is_listed(io->fd, fds, n))
-			accept_event(s->setup.loop, io, EV_READ);
+		if (!is_listed(l->io.fd, fds, n))
+			accept_last(l);
 	}
 	listeners_watch(s, false);
 	s->listener_count = n;

@@ -1,6 +1,7 @@
 #include "roughtime/server_state.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <libgen.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -19,6 +20,8 @@
 #define TICK_S 1.0
 #define DRAIN_S 3.0
 #define FDS_BESIDE 1024 /* listeners, event loops, files */
+#define FDS_A_WORKER 3 /* epoll, eventfd, a reserve */
+#define FDS_SPARE 16 /* for what is opened and closed again */
 #define CLOCK_SLACK_S 60 /* the keyholder's clock against ours */
 
 /* ---- settings ---- */
@@ -112,11 +115,7 @@ raise_fd_limit(const struct settings *s)
 	if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= want)
 		return;
 	limit.rlim_cur = want < limit.rlim_max ? want : limit.rlim_max;
-	if (setrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur < want)
-		log_warning("tcp.max_connections is %lld, but only %llu "
-			    "files may be open",
-		    (long long)s->tcp.max_connections,
-		    (unsigned long long)limit.rlim_cur);
+	setrlimit(RLIMIT_NOFILE, &limit);
 }
 
 /* Better told now than by the first SIGHUP. */
@@ -247,12 +246,36 @@ make_worker(struct server *s, size_t index)
 	return w;
 }
 
+/*
+ * Clients get no descriptor that a reload or the next bundle needs: nobody
+ * outside shall be able to hold those up.
+ */
+static size_t
+connections_max(const struct settings *c)
+{
+	size_t wanted = (size_t)c->tcp.max_connections, kept, room;
+	int next = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 0);
+	struct rlimit limit;
+
+	if (next < 0 || getrlimit(RLIMIT_NOFILE, &limit) != 0)
+		return wanted;
+	close(next); /* as many as its number were open before it */
+	kept = (size_t)next + FDS_A_WORKER * settings_workers(c) + FDS_SPARE;
+	room = limit.rlim_cur > kept ? (size_t)limit.rlim_cur - kept : 1;
+	if (room >= wanted)
+		return wanted;
+	log_warning("tcp.max_connections is %zu, but with the limit of %llu "
+		    "open files it can be %zu",
+	    wanted, (unsigned long long)limit.rlim_cur, room);
+	return room;
+}
+
 static int
 make_workers(struct server *s)
 {
 	size_t n = settings_workers(s->started);
 	struct admission_config admission = {
-		.max_total = (size_t)s->started->tcp.max_connections,
+		.max_total = connections_max(s->started),
 		.max_per_client = (size_t)s->started->tcp.max_per_client,
 		.prefix4 = (unsigned int)s->started->limit.prefix4,
 		.prefix6 = (unsigned int)s->started->limit.prefix6,

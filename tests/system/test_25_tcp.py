@@ -1,6 +1,7 @@
 """TCP: frames in pieces, many at once, and clients that behave badly."""
 import socket
 import struct
+import subprocess
 import time
 
 import harness
@@ -326,8 +327,10 @@ def test_reset_by_the_client(start, identity):
 def test_out_of_descriptors(start, identity, tmp_path):
     """EMFILE: accept pauses, a client learns at once, UDP goes on, and it
     recovers."""
-    daemon = start(workers=1, prefix=["prlimit", "--nofile=40"],
-                   tcp={"max_connections": 100, "max_per_client": 100})
+    daemon = start(workers=1, tcp={"max_connections": 100,
+                                   "max_per_client": 100})
+    subprocess.run(["prlimit", "--pid", str(daemon.pid), "--nofile=40"],
+                   check=True)
     before = daemon.counters()
     connections = [tcp_to(daemon) for _ in range(60)]
     closes = harness.until(

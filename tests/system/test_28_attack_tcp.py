@@ -1,10 +1,29 @@
 """TCP clients at the worst moment, and with the worst manners."""
 import signal
-import socket
-import subprocess
 
 import harness
 import oracle
+
+
+def test_clients_cannot_take_the_last_descriptor(start, identity):
+    """However few there are, a reload still opens what it needs."""
+    late = harness.free_port()
+    daemon = start(workers=2, prefix=["prlimit", "--nofile=60"],
+                   tcp={"max_connections": 1000, "max_per_client": 1000})
+    assert "limit of 60 open files" in daemon.log()
+    clients = [harness.Tcp("127.0.0.1", daemon.port) for _ in range(100)]
+    counts = harness.until(
+        lambda: (c := daemon.counters())["tcp_refused_full"] > 0 and c,
+        "no room for more")
+    assert counts["tcp_accepted"] >= 5 and counts["tcp_accept_no_fd"] == 0
+    daemon.write_config({**daemon.config, "listen": [
+        {"address": "127.0.0.1", "port": p} for p in (daemon.port, late)]})
+    daemon.hup()
+    daemon.expect_log("(?m): reloaded$")
+    with harness.Udp("127.0.0.1", late) as udp:
+        udp.verified(identity.public, "rfc")
+    for tcp in clients:
+        tcp.socket.close()
 
 
 def test_sigterm_answers_all_who_wait_to_be_accepted(start, identity):

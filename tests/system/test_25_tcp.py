@@ -329,8 +329,9 @@ def test_out_of_descriptors(start, identity, tmp_path):
     recovers."""
     daemon = start(workers=1, tcp={"max_connections": 100,
                                    "max_per_client": 100})
+    user = int(harness.status_of(daemon.pid)["Uid"].split()[0])
     subprocess.run(["prlimit", "--pid", str(daemon.pid), "--nofile=40"],
-                   check=True)
+                   check=True, user=user)
     before = daemon.counters()
     connections = [tcp_to(daemon) for _ in range(60)]
     closes = harness.until(

@@ -9,6 +9,7 @@ import json
 import os
 import pathlib
 import pwd
+import random
 import re
 import select
 import signal
@@ -38,15 +39,17 @@ def until(condition, what, timeout_s=PATIENCE_S):
 
 
 def free_port(family=socket.AF_INET):
-    """A port free on UDP and TCP at every address of the family."""
+    """A port free on UDP and TCP at every address of the family; below the
+    range from which the kernel would give it to somebody's client."""
     anywhere = "::" if family == socket.AF_INET6 else "0.0.0.0"
-    for _ in range(100):
+    for _ in range(200):
+        port = random.randrange(12000, 32000)
         with socket.socket(family, socket.SOCK_STREAM) as t, \
-                socket.socket(family, socket.SOCK_DGRAM) as u:
-            t.bind((anywhere, 0))
-            with contextlib.suppress(OSError):
-                u.bind((anywhere, t.getsockname()[1]))
-                return t.getsockname()[1]
+                socket.socket(family, socket.SOCK_DGRAM) as u, \
+                contextlib.suppress(OSError):
+            t.bind((anywhere, port))
+            u.bind((anywhere, port))
+            return port
     raise AssertionError("no free port")
 
 

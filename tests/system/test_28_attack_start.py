@@ -19,7 +19,7 @@ def spawn(daemon, preexec):
 
 
 @pytest.mark.parametrize("closed", [(0,), (1,), (2,), (0, 1, 2)], ids=str)
-def test_closed_descriptors_are_nobodys(tmp_path, identity, closed):
+def test_closed_descriptors_are_nobodys(as_root, tmp_path, identity, closed):
     """No socket takes the number of stderr, where the log is written."""
     port = harness.free_port()
     daemon = harness.Roughtimed(tmp_path, harness.base_config(port,

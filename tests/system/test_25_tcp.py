@@ -329,9 +329,10 @@ def test_out_of_descriptors(start, identity, tmp_path):
     recovers."""
     daemon = start(workers=1, tcp={"max_connections": 100,
                                    "max_per_client": 100})
-    user = int(harness.status_of(daemon.pid)["Uid"].split()[0])
+    status = harness.status_of(daemon.pid)
+    user, group = (int(status[i].split()[0]) for i in ("Uid", "Gid"))
     subprocess.run(["prlimit", "--pid", str(daemon.pid), "--nofile=40"],
-                   check=True, user=user)
+                   check=True, user=user, group=group)
     before = daemon.counters()
     connections = [tcp_to(daemon) for _ in range(60)]
     closes = harness.until(

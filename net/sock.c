@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <linux/netlink.h>
 #include <netinet/tcp.h>
+#include <netinet/udp.h>
 #include <string.h>
 #include <sys/time.h>
 #include <unistd.h>
@@ -55,6 +56,12 @@ set_buffer(int fd, int forced, int plain, int bytes)
 	return set_int(fd, SOL_SOCKET, plain, bytes);
 }
 
+void
+sock_udp_gro(int fd, bool on)
+{
+	(void)set_int(fd, SOL_UDP, UDP_GRO, on);
+}
+
 static int
 set_udp(int fd, int family, const struct sock_opts *o)
 {
@@ -67,6 +74,8 @@ set_udp(int fd, int family, const struct sock_opts *o)
 		return -1;
 	if (o->timestamps && set_int(fd, SOL_SOCKET, SO_TIMESTAMPNS, 1) < 0)
 		return -1;
+	if (o->gro)
+		sock_udp_gro(fd, true);
 	if (o->drops && set_int(fd, SOL_SOCKET, SO_RXQ_OVFL, 1) < 0)
 		return -1;
 	return 0;

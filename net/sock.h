@@ -21,6 +21,7 @@ struct sock_opts {
 	bool v6only; /* IPV6_V6ONLY, set explicitly to this value */
 	bool pktinfo; /* IP_PKTINFO / IPV6_RECVPKTINFO (UDP) */
 	bool timestamps; /* SO_TIMESTAMPNS (UDP) */
+	bool gro; /* UDP_GRO: runs of equal datagrams arrive as one (UDP) */
 	bool drops; /* SO_RXQ_OVFL: receive-queue drops as a cmsg (UDP) */
 	int rcvbuf; /* bytes, 0 = kernel default; FORCE tried first */
 	int sndbuf;
@@ -53,6 +54,9 @@ int sock_connect(
 
 /* Accepts one connection, non-blocking, close-on-exec, TCP_NODELAY. */
 int sock_accept(int listener, struct addr *peer);
+
+/* Turns UDP_GRO on or off later; a kernel without it goes on without. */
+void sock_udp_gro(int fd, bool on);
 
 /* The address a socket is bound to (getsockname(2)). */
 int sock_local(int fd, struct addr *a);

@@ -12,8 +12,10 @@
 #include "base/log.h"
 #include "base/notify.h"
 #include "base/priv.h"
+#include "proxy/udp.h"
 
 #define TICK_S 1.0
+#define FDS_BESIDE 128 /* loops, log, files, pipes */
 
 /* ---- settings ---- */
 
@@ -26,14 +28,9 @@ check_built(const struct proxy_settings *s)
 	for (size_t i = 0; i < s->apps; i++) {
 		const struct app *a = &s->app[i];
 
-		if (a->proto == SOCK_UDP) {
-			log_error(
-			    "application %s: udp is not built yet", a->name);
-			result = -1;
-		}
-		if (a->limits.bytes_per_s > 0) {
+		if (a->proto == SOCK_TCP && a->limits.bytes_per_s > 0) {
 			log_error("application %s: a limit of bytes a second "
-				  "is not built yet",
+				  "is not built yet for tcp",
 			    a->name);
 			result = -1;
 		}
@@ -100,12 +97,14 @@ proxy_services(const struct proxy *p, const struct proxy_settings *s)
 {
 	struct service **list = calloc(s->apps + 1, sizeof(struct service *));
 	size_t workers = proxy_settings_workers(p->started);
-	size_t capacity = workers * (size_t)p->started->tcp_sessions, n = 0;
+	size_t sessions = workers * (size_t)p->started->tcp_sessions;
+	size_t flows = workers * p->udp_flows, n = 0;
 
 	while (list != NULL && n < s->apps) {
 		list[n] = unchanged(p, &s->app[n]);
 		if (list[n] == NULL)
-			list[n] = service_new(&s->app[n], workers, capacity);
+			list[n] = service_new(&s->app[n], workers,
+			    s->app[n].proto == SOCK_TCP ? sessions : flows);
 		if (list[n] == NULL)
 			break;
 		n++;
@@ -146,8 +145,32 @@ check_fd_limit(const struct proxy *p)
 	room = ((size_t)limit.rlim_cur - p->edges.count * p->edges.queues) / 2;
 	if (room < sessions)
 		log_info("tcp_sessions promises %zu sessions, but the limit "
-			    "of %llu open files is good for about %zu",
+			 "of %llu open files is good for about %zu",
 		    sessions, (unsigned long long)limit.rlim_cur, room);
+}
+
+/* What flows may have of the descriptors: half when there is TCP too. */
+static void
+limit_flows(struct proxy *p)
+{
+	size_t workers = proxy_settings_workers(p->started);
+	size_t reserve = p->edges.count * p->edges.queues + FDS_BESIDE;
+	uint32_t wanted = (uint32_t)p->started->udp_flows;
+	struct rlimit limit;
+	bool tcp = false, udp = false;
+
+	for (size_t i = 0; i < p->started->apps; i++) {
+		tcp |= p->started->app[i].proto == SOCK_TCP;
+		udp |= p->started->app[i].proto == SOCK_UDP;
+	}
+	if (tcp && getrlimit(RLIMIT_NOFILE, &limit) == 0 &&
+	    limit.rlim_cur != RLIM_INFINITY && limit.rlim_cur > reserve)
+		reserve += (limit.rlim_cur - reserve) / 2;
+	p->udp_flows = udp_flows_most(wanted, workers, reserve);
+	if (udp && p->udp_flows < wanted)
+		log_info("udp_flows asks for %u flows a worker; open files "
+			 "and local ports are good for %u",
+		    wanted, p->udp_flows);
 }
 
 /* Better told now than by the first SIGHUP. */
@@ -230,8 +253,10 @@ proxy_new(const char *config)
 	raise_fd_limit();
 	edges = proxy_edge_options(p->started);
 	if (edge_open(&p->edges, NULL, p->started->app, p->started->apps,
-		&edges) != 0 ||
-	    priv_drop(p->started->user) != 0 || fence(p) != 0 ||
+		&edges) != 0)
+		goto fail;
+	limit_flows(p);
+	if (priv_drop(p->started->user) != 0 || fence(p) != 0 ||
 	    open_log(p) != 0 || make_services(p) != 0)
 		goto fail;
 	check_reload(config);
@@ -251,6 +276,7 @@ make_worker(struct proxy *p, size_t index)
 		.index = index,
 		.log = p->log,
 		.tcp_sessions = (size_t)p->started->tcp_sessions,
+		.udp_flows = p->udp_flows,
 		.splice_after = (uint64_t)p->started->splice_after,
 		.keepalive_s = PROXY_KEEPALIVE_S,
 	};

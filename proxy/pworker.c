@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "proxy/acceptor.h"
 #include "proxy/session.h"
+#include "proxy/udp.h"
 
 struct pworker {
 	struct pworker_setup setup;
@@ -23,6 +24,7 @@ struct pworker {
 	ev_prepare before_wait; /* while draining */
 	struct sessions *sessions;
 	struct acceptor *acceptor;
+	struct udp_worker *udp;
 
 	_Atomic(struct pworker_config *) next; /* from the main thread */
 	atomic_uint handed, adopted; /* configurations, counted */
@@ -42,6 +44,7 @@ pworker_config_free(struct pworker_config *c)
 		service_release(c->services[i]);
 	free(c->services);
 	free(c->tcp);
+	free(c->udp);
 	free(c);
 }
 
@@ -56,6 +59,8 @@ pworker_config_new(const struct edge_set *edges,
 	c->services = calloc(count + 1, sizeof(struct service *));
 	if (c->services == NULL ||
 	    edge_posts(edges, SOCK_TCP, worker, services, &c->tcp, &c->tcps) !=
+		0 ||
+	    edge_posts(edges, SOCK_UDP, worker, services, &c->udp, &c->udps) !=
 		0) {
 		pworker_config_free(c);
 		return NULL;
@@ -72,22 +77,30 @@ pworker_config_new(const struct edge_set *edges,
 static int
 adopt(struct pworker *w, struct pworker_config *c)
 {
-	if (acceptor_listen(w->acceptor, c->tcp, c->tcps) != 0)
+	/* UDP first: the posts of before stay good until this returns 0, and
+	 * serving a few new ones early does no harm */
+	if (udp_worker_listen(w->udp, c->udp, c->udps) != 0 ||
+	    acceptor_listen(w->acceptor, c->tcp, c->tcps) != 0)
 		return -1;
 	pworker_config_free(w->config);
 	w->config = c;
 	sessions_end_by(w->sessions, 0); /* some services may have an end */
+	udp_worker_end_by(w->udp, 0);
 	return 0;
 }
 
 static void
 drain(struct pworker *w)
 {
+	uint64_t ends_ns;
+
 	w->draining = true;
-	if (acceptor_listen(w->acceptor, NULL, 0) != 0)
+	if (udp_worker_listen(w->udp, NULL, 0) != 0 ||
+	    acceptor_listen(w->acceptor, NULL, 0) != 0)
 		log_error("worker: %s", strerror(errno));
-	sessions_end_by(
-	    w->sessions, clock_monotonic_ns() + (uint64_t)(w->drain_s * 1e9));
+	ends_ns = clock_monotonic_ns() + (uint64_t)(w->drain_s * 1e9);
+	sessions_end_by(w->sessions, ends_ns);
+	udp_worker_end_by(w->udp, ends_ns);
 	ev_prepare_start(w->loop, &w->before_wait);
 }
 
@@ -118,7 +131,7 @@ before_wait_event(struct ev_loop *loop, ev_prepare *p, int events)
 	struct pworker *w = p->data;
 
 	(void)events;
-	if (sessions_open(w->sessions) == 0)
+	if (sessions_open(w->sessions) == 0 && udp_worker_flows(w->udp) == 0)
 		ev_break(loop, EVBREAK_ALL);
 }
 
@@ -149,11 +162,18 @@ allocate(struct pworker *w)
 		.splice_after = w->setup.splice_after,
 		.keepalive_s = w->setup.keepalive_s,
 	};
+	struct udp_setup udp = {
+		.loop = w->loop,
+		.log = w->setup.log,
+		.worker = w->setup.index,
+		.flows = w->setup.udp_flows,
+	};
 	w->sessions = sessions_new(&sessions);
 	if (w->sessions == NULL)
 		return -1;
 	w->acceptor = acceptor_new(w->loop, w->sessions);
-	return w->acceptor != NULL ? 0 : -1;
+	w->udp = udp_worker_new(&udp);
+	return w->acceptor != NULL && w->udp != NULL ? 0 : -1;
 }
 
 static void
@@ -189,6 +209,7 @@ pworker_free(struct pworker *w)
 	if (w == NULL)
 		return;
 	acceptor_free(w->acceptor);
+	udp_worker_free(w->udp);
 	sessions_free(w->sessions);
 	pworker_config_free(atomic_exchange(&w->next, NULL));
 	pworker_config_free(w->config);

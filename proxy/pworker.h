@@ -21,6 +21,7 @@ struct pworker_setup {
 	size_t index;
 	struct eventlog *log; /* NULL: none */
 	size_t tcp_sessions;
+	uint32_t udp_flows;
 	uint64_t splice_after;
 	int keepalive_s;
 };
@@ -35,6 +36,8 @@ struct pworker_config {
 	size_t count;
 	struct post *tcp; /* sockets of this worker */
 	size_t tcps;
+	struct post *udp;
+	size_t udps;
 };
 /* From all services by index of application; NULL with errno. */
 struct pworker_config *pworker_config_new(const struct edge_set *edges,

@@ -12,11 +12,13 @@
 #include "net/admission.h"
 #include "net/limit.h"
 
+#define NS_PER_S 1000000000u
 #define RATE_ENTRIES 16384 /* client prefixes whose rate is remembered */
 
 struct service_inner {
 	atomic_size_t holders;
 	atomic_size_t live;
+	_Atomic uint64_t bytes_ns; /* when the bytes so far will be paid for */
 	struct origin_state *origins; /* of app.origins */
 	struct admission *clients; /* NULL: no limit a prefix */
 	pthread_mutex_t mutex; /* of the two rates */
@@ -214,6 +216,24 @@ service_leave(struct service *v, const struct addr *client)
 	atomic_fetch_sub(&v->inner->live, 1);
 	if (v->inner->clients != NULL)
 		admission_leave(v->inner->clients, client);
+}
+
+bool
+service_bytes(struct service *v, size_t bytes, uint64_t now_ns)
+{
+	uint64_t rate = v->app.limits.bytes_per_s, paid, from, cost;
+
+	if (rate == 0)
+		return true;
+	cost = (uint64_t)bytes * NS_PER_S / rate;
+	paid = atomic_load(&v->inner->bytes_ns);
+	do {
+		from = paid > now_ns ? paid : now_ns;
+		if (from - now_ns > NS_PER_S)
+			return false;
+	} while (!atomic_compare_exchange_weak(
+	    &v->inner->bytes_ns, &paid, from + cost));
+	return true;
 }
 
 size_t

@@ -39,6 +39,12 @@ enum status
 service_enter(struct service *v, const struct addr *client, uint64_t now_ns);
 void service_leave(struct service *v, const struct addr *client);
 
+/*
+ * Whether `bytes` more keep to bytes_per_s; counted then, for all workers
+ * together. A second's worth may come at once. False: drop them (UDP).
+ */
+bool service_bytes(struct service *v, size_t bytes, uint64_t now_ns);
+
 /* Sessions or flows now. */
 size_t service_live(const struct service *v);
 

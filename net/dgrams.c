@@ -1,0 +1,358 @@
+#include "net/dgrams.h"
+
+#include <errno.h>
+#include <netinet/udp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/uio.h>
+
+#define LINE 64u
+/* An odd number of cache lines: see net/batch.c. */
+#define STRIDE (DGRAMS_HEADROOM + DGRAMS_CAP)
+#define ARENA (DGRAMS_SLOTS * (size_t)STRIDE)
+/* What joined datagrams may be: one frame each, one datagram's worth in all
+ * (the kernel's limit), UDP_MAX_SEGMENTS of Linux before 6.9. */
+#define JOIN_LEN_MAX 1452u
+#define JOIN_TOTAL_MAX 65000u
+#define JOIN_MAX 64u
+
+_Static_assert(STRIDE / LINE % 2 == 1, "an odd number of cache lines");
+
+struct control {
+	_Alignas(struct cmsghdr) uint8_t bytes[128];
+};
+
+struct dgrams_inner {
+	struct mmsghdr rx[DGRAMS_SLOTS], tx[DGRAMS_SLOTS];
+	struct iovec rx_iov[DGRAMS_SLOTS], tx_iov[DGRAMS_SLOTS];
+	struct control rx_control[DGRAMS_SLOTS], tx_control[DGRAMS_SLOTS];
+	uint32_t tx_segment[DGRAMS_SLOTS]; /* of message m, 0: plain */
+	uint8_t *arena;
+};
+
+static uint8_t *
+slot_start(const struct dgrams *d, unsigned int i)
+{
+	return d->inner->arena + i * (size_t)STRIDE + DGRAMS_HEADROOM;
+}
+
+struct dgrams *
+dgrams_new(void)
+{
+	struct dgrams *d = calloc(1, sizeof *d);
+
+	if (d == NULL)
+		return NULL;
+	d->inner = calloc(1, sizeof *d->inner);
+	if (d->inner == NULL) {
+		free(d);
+		return NULL;
+	}
+	d->inner->arena = mmap(NULL, ARENA, PROT_READ | PROT_WRITE,
+	    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (d->inner->arena == MAP_FAILED) {
+		free(d->inner);
+		free(d);
+		return NULL;
+	}
+	(void)madvise(d->inner->arena, ARENA, MADV_HUGEPAGE);
+	for (unsigned int i = 0; i < DGRAMS_SLOTS; i++) {
+		d->inner->rx_iov[i].iov_base = slot_start(d, i);
+		d->inner->rx_iov[i].iov_len = DGRAMS_CAP;
+	}
+	d->segment = true;
+	return d;
+}
+
+void
+dgrams_free(struct dgrams *d)
+{
+	if (d == NULL)
+		return;
+	munmap(d->inner->arena, ARENA);
+	free(d->inner);
+	free(d);
+}
+
+unsigned int
+dgrams_held(const struct dgram *g)
+{
+	if (g->segment == 0)
+		return 1;
+	return (g->len + g->segment - 1) / g->segment;
+}
+
+/* --- receiving --- */
+
+static void
+preset(struct dgrams *d, unsigned int i, bool named)
+{
+	struct msghdr *h = &d->inner->rx[i].msg_hdr;
+
+	h->msg_name = named ? &d->at[i].peer : NULL;
+	h->msg_namelen = named ? sizeof d->at[i].peer : 0;
+	h->msg_iov = &d->inner->rx_iov[i];
+	h->msg_iovlen = 1;
+	h->msg_control = &d->inner->rx_control[i];
+	h->msg_controllen = sizeof d->inner->rx_control[i];
+	h->msg_flags = 0;
+}
+
+/* ip(7): both addresses differ when the datagram went to a group. */
+static void
+read_pktinfo4(struct dgram *g, struct cmsghdr *c)
+{
+	struct in_pktinfo info;
+
+	memcpy(&info, CMSG_DATA(c), sizeof info);
+	g->local.in.sin_family = AF_INET;
+	g->local.in.sin_addr = info.ipi_addr;
+	g->group = info.ipi_addr.s_addr != info.ipi_spec_dst.s_addr;
+}
+
+static void
+read_pktinfo6(struct dgram *g, struct cmsghdr *c)
+{
+	struct in6_pktinfo info;
+
+	memcpy(&info, CMSG_DATA(c), sizeof info);
+	g->local.in6.sin6_family = AF_INET6;
+	g->local.in6.sin6_addr = info.ipi6_addr;
+	/* A link-local address means nothing without its interface. */
+	if (IN6_IS_ADDR_LINKLOCAL(&info.ipi6_addr))
+		g->local.in6.sin6_scope_id = info.ipi6_ifindex;
+	g->group = IN6_IS_ADDR_MULTICAST(&info.ipi6_addr);
+}
+
+static void
+read_control(struct dgram *g, struct msghdr *h)
+{
+	int segment;
+
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(h); c != NULL;
+	     c = CMSG_NXTHDR(h, c)) {
+		if (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_PKTINFO)
+			read_pktinfo4(g, c);
+		else if (c->cmsg_level == IPPROTO_IPV6 &&
+		    c->cmsg_type == IPV6_PKTINFO)
+			read_pktinfo6(g, c);
+		else if (c->cmsg_level == SOL_UDP && c->cmsg_type == UDP_GRO) {
+			memcpy(&segment, CMSG_DATA(c), sizeof segment);
+			if (segment > 0 && (uint32_t)segment < g->len)
+				g->segment = (uint32_t)segment;
+		}
+	}
+}
+
+int
+dgrams_receive(struct dgrams *d, int fd, unsigned int most, bool named)
+{
+	unsigned int from = d->count, left = DGRAMS_SLOTS - from;
+	int n;
+
+	if (most > left)
+		most = left;
+	if (most == 0)
+		return 0;
+	for (unsigned int i = from; i < from + most; i++)
+		preset(d, i, named);
+	n = recvmmsg(fd, d->inner->rx + from, most, MSG_DONTWAIT, NULL);
+	if (n < 0)
+		return errno == EAGAIN || errno == EINTR ? 0 : -1;
+	d->count += (unsigned int)n;
+	for (unsigned int i = from; i < d->count; i++) {
+		struct dgram *g = &d->at[i];
+		struct msghdr *h = &d->inner->rx[i].msg_hdr;
+
+		g->data = slot_start(d, i);
+		g->len = d->inner->rx[i].msg_len;
+		g->segment = 0;
+		g->owner = DGRAMS_NONE;
+		g->local.sa.sa_family = AF_UNSPEC;
+		g->group = false;
+		if (h->msg_controllen > 0)
+			read_control(g, h);
+	}
+	return n;
+}
+
+/* --- sending --- */
+
+/* Appends a control message; the buffer is large enough for all we send. */
+static void *
+put_control(struct msghdr *h, int level, int type, size_t len)
+{
+	struct cmsghdr *c =
+	    (void *)((uint8_t *)h->msg_control + h->msg_controllen);
+
+	c->cmsg_level = level;
+	c->cmsg_type = type;
+	c->cmsg_len = CMSG_LEN(len);
+	h->msg_controllen += CMSG_SPACE(len);
+	return CMSG_DATA(c);
+}
+
+/* The interface is left to routing, but for link-local addresses. */
+static void
+put_source(struct msghdr *h, const struct addr *local)
+{
+	if (local->sa.sa_family == AF_INET) {
+		const struct in_pktinfo info = { .ipi_spec_dst =
+						     local->in.sin_addr };
+
+		memcpy(put_control(h, IPPROTO_IP, IP_PKTINFO, sizeof info),
+		    &info, sizeof info);
+	} else if (local->sa.sa_family == AF_INET6) {
+		const struct in6_pktinfo info = { .ipi6_addr =
+						      local->in6.sin6_addr,
+			.ipi6_ifindex = local->in6.sin6_scope_id };
+
+		memcpy(put_control(h, IPPROTO_IPV6, IPV6_PKTINFO, sizeof info),
+		    &info, sizeof info);
+	}
+}
+
+static void
+put_segment(struct msghdr *h, uint32_t segment)
+{
+	uint16_t bytes = (uint16_t)segment;
+
+	memcpy(put_control(h, SOL_UDP, UDP_SEGMENT, sizeof bytes), &bytes,
+	    sizeof bytes);
+}
+
+/* Slots from which[at] that can go as one message of equal datagrams. */
+static unsigned int
+join(const struct dgrams *d, const uint8_t *which, unsigned int n)
+{
+	const struct dgram *first = &d->at[which[0]];
+	uint32_t total = first->len, last = first->len;
+	unsigned int k = 1;
+
+	if (!d->segment || first->segment > 0 || first->len > JOIN_LEN_MAX)
+		return 1;
+	for (; k < n && k < JOIN_MAX; k++) {
+		const struct dgram *g = &d->at[which[k]];
+
+		/* A shorter one may only be the last; an empty one vanishes. */
+		if (g->owner != first->owner || g->segment > 0 ||
+		    last != first->len || g->len > first->len || g->len == 0 ||
+		    total + g->len > JOIN_TOTAL_MAX)
+			break;
+		last = g->len;
+		total += g->len;
+	}
+	return k;
+}
+
+/* Message m of the slots which[at…]; returns how many it takes. */
+static unsigned int
+make_message(struct dgrams *d, unsigned int m, const uint8_t *which,
+    unsigned int at, unsigned int n, bool named)
+{
+	struct dgrams_inner *in = d->inner;
+	struct msghdr *h = &in->tx[m].msg_hdr;
+	struct dgram *g = &d->at[which[at]];
+	unsigned int taken = join(d, which + at, n - at);
+
+	for (unsigned int i = at; i < at + taken; i++)
+		in->tx_iov[i] =
+		    (struct iovec){ d->at[which[i]].data, d->at[which[i]].len };
+	*h = (struct msghdr){ .msg_iov = &in->tx_iov[at],
+		.msg_iovlen = taken,
+		.msg_control = &in->tx_control[m] };
+	if (named) {
+		h->msg_name = &g->peer;
+		h->msg_namelen = addr_len(&g->peer);
+		put_source(h, &g->local);
+	}
+	in->tx_segment[m] = taken > 1 ? g->len : g->segment;
+	/* Last: send_singly() takes it off again. */
+	if (in->tx_segment[m] > 0)
+		put_segment(h, in->tx_segment[m]);
+	if (h->msg_controllen == 0)
+		h->msg_control = NULL;
+	return taken;
+}
+
+static unsigned int
+held(const struct dgrams_inner *in, unsigned int m)
+{
+	const struct msghdr *h = &in->tx[m].msg_hdr;
+	struct dgram g = { .segment = in->tx_segment[m] };
+
+	if (h->msg_iovlen > 1)
+		return (unsigned int)h->msg_iovlen;
+	g.len = (uint32_t)h->msg_iov->iov_len;
+	return dgrams_held(&g);
+}
+
+/* The datagrams of a message one by one; returns how many were refused. */
+static unsigned int
+send_singly(struct dgrams_inner *in, unsigned int m, int fd, int *error)
+{
+	struct msghdr h = in->tx[m].msg_hdr;
+	unsigned int refused = 0;
+
+	h.msg_controllen -= CMSG_SPACE(sizeof(uint16_t));
+	h.msg_iovlen = 1;
+	for (size_t i = 0; i < in->tx[m].msg_hdr.msg_iovlen; i++) {
+		struct iovec rest = in->tx[m].msg_hdr.msg_iov[i], piece;
+
+		h.msg_iov = &piece;
+		for (; rest.iov_len > 0; rest.iov_len -= piece.iov_len) {
+			piece = rest;
+			if (piece.iov_len > in->tx_segment[m])
+				piece.iov_len = in->tx_segment[m];
+			if (sendmsg(fd, &h, MSG_DONTWAIT) < 0) {
+				*error = errno;
+				refused++;
+			}
+			rest.iov_base =
+			    (uint8_t *)rest.iov_base + piece.iov_len;
+		}
+	}
+	return refused;
+}
+
+/*
+ * Message m was refused. EIO: the device has no checksum offload, so segments
+ * never work there (udp(7)); EINVAL, EMSGSIZE: not for this length and route.
+ */
+static unsigned int
+refuse(struct dgrams *d, unsigned int m, int fd, int *error)
+{
+	int fault = errno;
+
+	if (d->inner->tx_segment[m] > 0 &&
+	    (fault == EIO || fault == EINVAL || fault == EMSGSIZE)) {
+		if (fault == EIO)
+			d->segment = false;
+		return send_singly(d->inner, m, fd, error);
+	}
+	*error = fault;
+	return held(d->inner, m);
+}
+
+unsigned int
+dgrams_send(struct dgrams *d, int fd, const uint8_t *which, unsigned int n,
+    bool named, int *error)
+{
+	struct dgrams_inner *in = d->inner;
+	unsigned int messages = 0, at = 0, refused = 0;
+
+	*error = 0;
+	for (unsigned int i = 0; i < n; messages++)
+		i += make_message(d, messages, which, i, n, named);
+	while (at < messages) {
+		int r = sendmmsg(fd, in->tx + at, messages - at, MSG_DONTWAIT);
+
+		if (r > 0)
+			at += (unsigned int)r;
+		else
+			refused += refuse(d, at++, fd, error);
+	}
+	d->refused += refused;
+	return refused;
+}

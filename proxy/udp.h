@@ -1,0 +1,74 @@
+/*
+ * The UDP side of one worker: a batch off a listening socket, each datagram to
+ * its flow, each flow's datagrams out of its own connected socket to the
+ * origin (docs/adr/0007-udp-origin-sockets.md), and the replies back from the
+ * address that was asked. No malloc, lock or log line a datagram; a new flow
+ * costs a socket and a line of the event log.
+ */
+#ifndef PROXY_UDP_H
+#define PROXY_UDP_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include <ev.h>
+
+#include "proxy/edge.h"
+#include "proxy/eventlog.h"
+
+struct udp_worker; /* opaque: table, epoll set and slots that must agree */
+
+struct udp_setup {
+	struct ev_loop *loop;
+	struct eventlog *log; /* NULL: none */
+	size_t worker; /* index, for service.pools */
+	uint32_t flows; /* at most; each is a descriptor */
+};
+
+struct udp_counters {
+	/* datagrams */
+	uint64_t from_clients, to_origins;
+	uint64_t from_origins, to_clients;
+	/* dropped: */
+	uint64_t refused_flow; /* firewall, limits, no origin, draining */
+	uint64_t refused_origin; /* by the kernel on the way to the origin */
+	uint64_t refused_client; /* on the way to the client */
+	uint64_t bad_header; /* a reply without its Simple Proxy header */
+	uint64_t over_rate; /* bytes_per_s */
+	uint64_t group; /* sent to a broadcast or multicast address */
+	/* flows */
+	uint64_t flows_begun, flows_evicted;
+};
+
+/*
+ * How many flows each of `workers` can have when `wanted` were asked for:
+ * what the limit of open files leaves after `reserve` of them, and three
+ * quarters of the local ports of this host (ip_local_port_range), since each
+ * flow's socket takes one.
+ */
+uint32_t udp_flows_most(uint32_t wanted, size_t workers, size_t reserve);
+
+/* NULL with errno. */
+struct udp_worker *udp_worker_new(const struct udp_setup *setup);
+void udp_worker_free(struct udp_worker *w); /* closes all flows */
+
+/*
+ * Serves these posts (their sockets stay the caller's, services are held) and
+ * lets go of those of before that are not among them: their flows go on, on a
+ * descriptor of our own, until they are idle or their service's time is up;
+ * nothing new begins there. A post that stays serves new flows by its new
+ * service. 0, or -1 with errno and everything as it was.
+ */
+int udp_worker_listen(struct udp_worker *w, const struct post *posts, size_t n);
+
+/*
+ * All flows must be gone at `ends_ns` (monotonic), and those of which nothing
+ * was heard for a second are not waited for. 0: no change, but some services
+ * have been given an end (service.ends_ns).
+ */
+void udp_worker_end_by(struct udp_worker *w, uint64_t ends_ns);
+
+size_t udp_worker_flows(const struct udp_worker *w);
+const struct udp_counters *udp_worker_counters(const struct udp_worker *w);
+
+#endif

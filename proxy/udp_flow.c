@@ -1,0 +1,245 @@
+#include "proxy/udp_inner.h"
+
+#include <errno.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "net/sock.h"
+
+static struct origin_pool *
+pool_of(const struct udp_worker *w, const struct flow *f)
+{
+	const struct udp_side *s = &w->sides[flow_index(w->table, f)];
+
+	return &s->service->pools[w->setup.worker];
+}
+
+/* --- telling --- */
+
+static void
+tell(const struct udp_worker *w, const struct flow *f, enum event_kind kind,
+    enum status status)
+{
+	const struct app *app = &w->sides[flow_index(w->table, f)].service->app;
+	struct event e = { .kind = kind,
+		.app = app,
+		.client = f->client,
+		.edge = f->edge,
+		.client_bytes = f->client_bytes,
+		.origin_bytes = f->origin_bytes,
+		.connect_us = f->connect_us,
+		.status = status };
+
+	if (w->setup.log == NULL)
+		return;
+	if (kind != EVENT_CONNECT)
+		e.disconnect_us = clock_realtime_us();
+	if (f->origin >= 0)
+		e.origin =
+		    app_origin_for(app, (size_t)f->origin, addr_port(&f->edge));
+	eventlog_write(w->setup.log, &e);
+}
+
+/* Each datagram of a refused client comes here: few of them make a line. */
+static void
+tell_refused(struct udp_worker *w, const struct service *v,
+    const struct addr *client, const struct addr *edge, enum status status)
+{
+	const struct addr everybody = { .in = { .sin_family = AF_INET } };
+	struct event e = { .kind = EVENT_CLIENT_FILTERED,
+		.app = &v->app,
+		.client = *client,
+		.edge = *edge,
+		.status = status,
+		.firewall_matched = status == STATUS_FIREWALL };
+
+	if (w->setup.log == NULL ||
+	    !limit_take(w->told_client, client, w->now_ns) ||
+	    !limit_take(w->told, &everybody, w->now_ns))
+		return;
+	e.connect_us = e.disconnect_us = clock_realtime_us();
+	eventlog_write(w->setup.log, &e);
+}
+
+/* --- beginning --- */
+
+/* Our own lack is not the origin's fault. EAGAIN: no local port is left. */
+static enum status
+connect_status(int error)
+{
+	switch (error) {
+	case EMFILE:
+	case ENFILE:
+	case ENOBUFS:
+	case ENOMEM:
+	case EAGAIN:
+	case EADDRNOTAVAIL:
+		return STATUS_UNAVAILABLE;
+	default:
+		return status_from_errno(STATUS_SIDE_CONNECT, error);
+	}
+}
+
+static int
+open_socket(const struct service *v, const struct flow *f)
+{
+	/* A header belongs to one datagram: no runs then. */
+	const struct sock_opts o = { .v6only = true,
+		.gro = v->app.header == APP_HEADER_OFF };
+	struct addr to =
+	    app_origin_for(&v->app, (size_t)f->origin, addr_port(&f->edge));
+
+	return sock_connect(SOCK_UDP, &to, &o);
+}
+
+/* Tries origins until one can be sent to; origin_begin() is done then. */
+static enum status
+connect_origin(struct udp_worker *w, const struct service *v, struct flow *f)
+{
+	struct origin_pool *p = pool_of(w, f);
+	enum status last = STATUS_UNAVAILABLE;
+	uint64_t tried = 0;
+
+	for (;;) {
+		f->origin =
+		    (int16_t)origin_choose(p, &f->client, tried, w->now_ns);
+		if (f->origin < 0)
+			return last;
+		tried |= (uint64_t)1 << f->origin;
+		f->fd = open_socket(v, f);
+		if (f->fd >= 0)
+			break;
+		last = connect_status(errno);
+		if (last == STATUS_UNAVAILABLE) {
+			log_limited(&w->no_socket, LOG_LEVEL_WARNING,
+			    "udp: no socket for a flow: %m; lower udp_flows, "
+			    "or raise the limit of open files or "
+			    "net.ipv4.ip_local_port_range");
+			return last;
+		}
+		origin_failed(p, f->origin, w->now_ns);
+	}
+	origin_begin(p, f->origin);
+	return STATUS_OPEN;
+}
+
+static bool
+start(struct udp_worker *w, struct flow *f)
+{
+	uint32_t i = flow_index(w->table, f);
+	struct udp_side *s = &w->sides[i];
+	uint32_t lifetime_ms = s->service->app.timeouts.lifetime_ms;
+	enum status status = connect_origin(w, s->service, f);
+
+	f->connect_us = clock_realtime_us();
+	s->ends_ms = lifetime_ms > 0 ? w->now_ms + lifetime_ms : UINT64_MAX;
+	if (status == STATUS_OPEN && udp_watch(w, f->fd, i) == 0) {
+		tell(w, f, EVENT_CONNECT, STATUS_OPEN);
+		return true;
+	}
+	if (status == STATUS_OPEN) /* no memory for one more in the set */
+		status = STATUS_UNAVAILABLE;
+	flow_close(w->table, f, status);
+	return false;
+}
+
+struct flow *
+udp_flow_begin(struct udp_worker *w, uint32_t listener,
+    const struct addr *client, const struct addr *edge)
+{
+	struct udp_listener *l = w->listeners[listener];
+	struct service *v = l->service;
+	enum status status = service_enter(v, client, w->now_ns);
+	struct flow *f;
+
+	if (status != STATUS_OPEN) {
+		tell_refused(w, v, client, edge, status);
+		return NULL;
+	}
+	/* Full of flows with replies: one that is idle goes, or a crowd of
+	 * short exchanges would shut everybody out. */
+	f = flow_add(
+	    w->table, client, edge, w->now_ms, v->app.timeouts.idle_ms, true);
+	f->listener = listener;
+	w->sides[flow_index(w->table, f)].service = service_hold(v);
+	l->flows++;
+	if (!start(w, f))
+		return NULL;
+	w->counters.flows_begun++;
+	if (!ev_is_active(&w->tick))
+		ev_timer_again(w->setup.loop, &w->tick);
+	return f;
+}
+
+/* --- while it lives --- */
+
+uint32_t
+udp_flow_idle_ms(const struct udp_worker *w, const struct flow *f)
+{
+	const struct udp_side *s = &w->sides[flow_index(w->table, f)];
+	uint32_t idle_ms = s->service->app.timeouts.idle_ms;
+
+	if (w->now_ms + idle_ms <= s->ends_ms)
+		return idle_ms;
+	return s->ends_ms > w->now_ms ? (uint32_t)(s->ends_ms - w->now_ms) : 0;
+}
+
+/*
+ * What says that nobody is there (icmp(7)); the others are ours (buffers, a
+ * packet filter) or the datagram's (EMSGSIZE), and the next one may pass.
+ */
+static bool
+is_from_origin(int error)
+{
+	switch (error) {
+	case ECONNREFUSED:
+	case ECONNRESET:
+	case EHOSTUNREACH:
+	case EHOSTDOWN:
+	case ENETUNREACH:
+	case ENETDOWN:
+	case ENONET:
+	case ENOPROTOOPT:
+	case EPROTO:
+	case ETIMEDOUT:
+	case EPIPE:
+		return true;
+	default:
+		return false;
+	}
+}
+
+void
+udp_flow_fault(struct udp_worker *w, struct flow *f, int error)
+{
+	if (!is_from_origin(error))
+		return;
+	origin_failed(pool_of(w, f), f->origin, w->now_ns);
+	flow_close(w->table, f, status_from_errno(STATUS_SIDE_ORIGIN, error));
+}
+
+/* --- ending --- */
+
+void
+udp_flow_closed(void *context, struct flow *f, enum status status)
+{
+	struct udp_worker *w = context;
+	uint32_t index = flow_index(w->table, f);
+	struct udp_side *s = &w->sides[index];
+
+	/* What waits in slots belongs to nobody now. */
+	for (unsigned int i = 0; i < w->d->count; i++)
+		if (w->d->at[i].owner == index)
+			w->d->at[i].owner = DGRAMS_NONE;
+	tell(w, f, f->fd >= 0 ? EVENT_DISCONNECT : EVENT_ORIGIN_ERROR, status);
+	if (f->fd >= 0) {
+		close(f->fd); /* which takes it out of the epoll set too */
+		origin_end(pool_of(w, f), f->origin);
+	}
+	if (f->fd >= 0 && status == STATUS_UNAVAILABLE)
+		w->counters.flows_evicted++;
+	w->listeners[f->listener]->flows--;
+	service_leave(s->service, &f->client);
+	service_release(s->service);
+	s->service = NULL;
+}

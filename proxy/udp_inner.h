@@ -1,0 +1,74 @@
+/* What the files of the UDP worker share; for proxy/udp*.c only. */
+#ifndef PROXY_UDP_INNER_H
+#define PROXY_UDP_INNER_H
+
+#include <ev.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/log.h"
+#include "net/dgrams.h"
+#include "net/limit.h"
+#include "proxy/edge.h"
+#include "proxy/flow.h"
+#include "proxy/service.h"
+#include "proxy/udp.h"
+
+struct udp_listener {
+	struct service *service; /* held; NULL: this place is free */
+	struct addr edge;
+	int fd;
+	bool wildcard; /* local addresses come with each datagram */
+	bool wanted; /* by the posts of the last udp_worker_listen() */
+	bool draining; /* fd is our own; flows go on, none begins */
+	uint32_t flows;
+};
+
+/* Beside each flow of the table, by its index. */
+struct udp_side {
+	struct service *service; /* held */
+	uint64_t ends_ms; /* by lifetime; UINT64_MAX: never */
+};
+
+struct udp_worker {
+	struct udp_setup setup;
+	struct flow_table *table;
+	struct udp_side *sides;
+	struct udp_listener **listeners; /* index: flow.listener */
+	size_t listeners_cap;
+	struct dgrams *d;
+	uint32_t via[DGRAMS_SLOTS]; /* replies: the listener of each slot */
+	/* One set for all sockets, so that a flow needs no watcher of libev:
+	 * its descriptor is readable when one of them is. */
+	int epoll;
+	ev_io ready;
+	ev_timer tick;
+	uint64_t now_ns, now_ms; /* monotonic, as of the last wake-up */
+	uint64_t all_end_ns; /* stopping: when all flows must be gone; or 0 */
+	uint64_t service_ends_ns; /* the first end of a service; 0: none */
+	struct limit *told, *told_client; /* lines about refused clients */
+	struct log_gate no_socket;
+	struct udp_counters counters;
+};
+
+/* epoll data: a listener or a flow by index. */
+#define UDP_LISTENER ((uint64_t)1 << 32)
+int udp_watch(struct udp_worker *w, int fd, uint64_t what);
+
+/* udp_flow.c: the life of a flow. */
+/* NULL: refused, which has been told and counted as far as it should be. */
+struct flow *udp_flow_begin(struct udp_worker *w, uint32_t listener,
+    const struct addr *client, const struct addr *edge);
+flow_closed_fn udp_flow_closed;
+/* Closes the flow when `error` came from its origin, by ICMP. */
+void udp_flow_fault(struct udp_worker *w, struct flow *f, int error);
+/* Milliseconds from now until it ends if nothing more comes. */
+uint32_t udp_flow_idle_ms(const struct udp_worker *w, const struct flow *f);
+
+/* udp_pass.c: both directions. */
+void udp_pass_clients(struct udp_worker *w, uint32_t listener);
+void udp_pass_origin(struct udp_worker *w, struct flow *f);
+void udp_pass_flush(struct udp_worker *w); /* sends the replies gathered */
+
+#endif

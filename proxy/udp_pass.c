@@ -1,0 +1,258 @@
+#include "proxy/udp_inner.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/view.h"
+#include "proxy/header.h"
+
+/* --- from clients to origins --- */
+
+static void
+put_bytes(struct dgram *g, const uint8_t *bytes, size_t len)
+{
+	g->data -= len;
+	g->len += (uint32_t)len;
+	memcpy(g->data, bytes, len);
+}
+
+/* What the origin is to learn before this datagram, if anything. */
+static void
+put_header(enum app_header kind, struct flow *f, struct dgram *g)
+{
+	const struct header_ends ends = { .client = f->client,
+		.proxy = f->edge };
+	uint8_t bytes[HEADER_V2_MAX];
+	size_t len = 0;
+
+	_Static_assert(HEADER_SPP_LEN <= DGRAMS_HEADROOM, "fits");
+	switch (kind) {
+	case APP_HEADER_V2_FIRST:
+		if (f->headers > 0)
+			return;
+		len = header_v2(bytes, SOCK_UDP, &ends);
+		break;
+	case APP_HEADER_V2: /* 16 and 36 of two IPv6 ends: 52 at most */
+		len = header_v2(bytes, SOCK_UDP, &ends);
+		break;
+	case APP_HEADER_SIMPLE:
+		len = header_spp(bytes, &ends);
+		break;
+	case APP_HEADER_OFF:
+	case APP_HEADER_V1:
+		return;
+	}
+	if (len > DGRAMS_HEADROOM)
+		return;
+	f->headers++;
+	put_bytes(g, bytes, len);
+}
+
+static void
+send_to_origin(struct udp_worker *w, struct flow *f, const uint8_t *which,
+    unsigned int n, unsigned int datagrams)
+{
+	const struct udp_side *s = &w->sides[flow_index(w->table, f)];
+	uint32_t headers = f->headers;
+	unsigned int refused;
+	int error;
+
+	if (s->service->app.header != APP_HEADER_OFF)
+		for (unsigned int i = 0; i < n; i++)
+			put_header(
+			    s->service->app.header, f, &w->d->at[which[i]]);
+	refused = dgrams_send(w->d, f->fd, which, n, false, &error);
+	w->counters.to_origins += datagrams - refused;
+	w->counters.refused_origin += refused;
+	/* The first one may be the one that did not go. */
+	if (refused > 0 && headers == 0)
+		f->headers = 0;
+	if (error != 0)
+		udp_flow_fault(w, f, error);
+}
+
+/* All of one flow go at once, in the order in which they came. */
+static void
+send_all_to_origins(struct udp_worker *w)
+{
+	struct dgrams *d = w->d;
+	uint8_t which[DGRAMS_SLOTS];
+
+	for (unsigned int i = 0; i < d->count; i++) {
+		uint32_t owner = d->at[i].owner;
+		unsigned int n = 0, datagrams = 0;
+
+		if (owner == DGRAMS_NONE)
+			continue;
+		for (unsigned int j = i; j < d->count; j++) {
+			if (d->at[j].owner != owner)
+				continue;
+			which[n++] = (uint8_t)j;
+			datagrams += dgrams_held(&d->at[j]);
+		}
+		send_to_origin(
+		    w, flow_at(w->table, owner), which, n, datagrams);
+		for (unsigned int k = 0; k < n; k++)
+			d->at[which[k]].owner = DGRAMS_NONE;
+	}
+}
+
+static bool
+is_sendable(struct udp_worker *w, struct service *v, const struct dgram *g)
+{
+	/* A reload has just asked for headers, and this run came before. */
+	if (g->segment > 0 && v->app.header != APP_HEADER_OFF)
+		return false;
+	if (service_bytes(v, g->len, w->now_ns))
+		return true;
+	w->counters.over_rate += dgrams_held(g);
+	return false;
+}
+
+static struct flow *
+flow_of(struct udp_worker *w, uint32_t listener, const struct dgram *g)
+{
+	const struct udp_listener *l = w->listeners[listener];
+	struct addr edge = l->edge;
+	struct flow *f;
+
+	if (l->wildcard && g->local.sa.sa_family != AF_UNSPEC) {
+		edge = g->local;
+		addr_set_port(&edge, addr_port(&l->edge));
+	}
+	f = flow_find(w->table, &g->peer, &edge);
+	if (f == NULL && !l->draining)
+		f = udp_flow_begin(w, listener, &g->peer, &edge);
+	return f;
+}
+
+static void
+take_from_client(struct udp_worker *w, uint32_t listener, struct dgram *g)
+{
+	unsigned int held = dgrams_held(g);
+	struct flow *f;
+
+	w->counters.from_clients += held;
+	/* Nobody can be answered from a group's address, or at port 0. */
+	if (g->group || addr_port(&g->peer) == 0) {
+		w->counters.group += held;
+		return;
+	}
+	f = flow_of(w, listener, g);
+	if (f == NULL) {
+		w->counters.refused_flow += held;
+		return;
+	}
+	flow_touch(
+	    w->table, f, w->now_ms, udp_flow_idle_ms(w, f), false, g->len);
+	f->client_packets += held - 1;
+	if (is_sendable(w, w->sides[flow_index(w->table, f)].service, g))
+		g->owner = flow_index(w->table, f);
+}
+
+void
+udp_pass_clients(struct udp_worker *w, uint32_t listener)
+{
+	int n;
+
+	w->d->count = 0;
+	/* An error here is none of the socket: ICMP, memory; it passes. */
+	n = dgrams_receive(
+	    w->d, w->listeners[listener]->fd, DGRAMS_SLOTS, true);
+	for (int i = 0; i < n; i++)
+		take_from_client(w, listener, &w->d->at[i]);
+	send_all_to_origins(w);
+	w->d->count = 0;
+}
+
+/* --- from origins to clients --- */
+
+void
+udp_pass_flush(struct udp_worker *w)
+{
+	struct dgrams *d = w->d;
+	uint8_t which[DGRAMS_SLOTS];
+
+	for (unsigned int i = 0; i < d->count; i++) {
+		uint32_t via = w->via[i];
+		unsigned int n = 0, datagrams = 0, refused;
+		int error;
+
+		if (via == DGRAMS_NONE)
+			continue;
+		for (unsigned int j = i; j < d->count; j++) {
+			if (w->via[j] != via)
+				continue;
+			w->via[j] = DGRAMS_NONE;
+			which[n++] = (uint8_t)j;
+			datagrams += dgrams_held(&d->at[j]);
+		}
+		refused = dgrams_send(
+		    d, w->listeners[via]->fd, which, n, true, &error);
+		w->counters.to_clients += datagrams - refused;
+		w->counters.refused_client += refused;
+	}
+	d->count = 0;
+}
+
+/* The origin echoes the header (its own addresses in it do not matter: the
+ * socket says whose reply it is). */
+static bool
+strip_header(struct dgram *g)
+{
+	const struct view bytes = { g->data, g->len };
+	struct header_ends ends;
+	size_t used;
+
+	if (g->segment > 0 || header_spp_read(bytes, &ends, &used) != HEADER_OK)
+		return false;
+	g->data += used;
+	g->len -= (uint32_t)used;
+	return true;
+}
+
+/* False: not to be passed on. */
+static bool
+take_reply(struct udp_worker *w, struct flow *f, struct dgram *g)
+{
+	struct service *v = w->sides[flow_index(w->table, f)].service;
+	const struct udp_listener *l = w->listeners[f->listener];
+	unsigned int held = dgrams_held(g);
+
+	w->counters.from_origins += held;
+	if (v->app.header == APP_HEADER_SIMPLE && !strip_header(g)) {
+		w->counters.bad_header += held;
+		return false;
+	}
+	if (!f->replied)
+		origin_worked(&v->pools[w->setup.worker], f->origin);
+	flow_touch(
+	    w->table, f, w->now_ms, udp_flow_idle_ms(w, f), true, g->len);
+	f->origin_packets += held - 1;
+	g->owner = flow_index(w->table, f);
+	g->peer = f->client;
+	if (l->wildcard)
+		g->local = f->edge;
+	return is_sendable(w, v, g);
+}
+
+void
+udp_pass_origin(struct udp_worker *w, struct flow *f)
+{
+	struct dgrams *d = w->d;
+	unsigned int from;
+	int n, fault;
+
+	if (d->count == DGRAMS_SLOTS)
+		udp_pass_flush(w);
+	from = d->count;
+	n = dgrams_receive(d, f->fd, DGRAMS_SLOTS, false);
+	fault = errno;
+	for (unsigned int i = from; i < d->count; i++)
+		w->via[i] =
+		    take_reply(w, f, &d->at[i]) ? f->listener : DGRAMS_NONE;
+	if (n < 0) {
+		udp_pass_flush(w); /* its last words come first */
+		udp_flow_fault(w, f, fault);
+	}
+}

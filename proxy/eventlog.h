@@ -1,12 +1,14 @@
 /*
  * The event log: one JSON object a line with Spectrum's field names; connect,
  * and one of disconnect, clientFiltered, originError, … for each session or
- * flow. Lines are buffered for each worker and written by one writer; a slow
- * disk loses lines (counted), never time.
+ * flow. Workers put their lines into one bounded queue without a lock, and one
+ * thread writes them; a slow disk loses lines (counted), never time.
  */
 #ifndef PROXY_EVENTLOG_H
 #define PROXY_EVENTLOG_H
 
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "net/addr.h"
@@ -44,14 +46,19 @@ struct event {
 size_t event_format(
     char out[static EVENT_LINE_MAX], const struct event *e, uint64_t now_us);
 
-struct eventlog; /* opaque: ring of lines, one writer thread */
+/* Opaque: the queue and its thread. NULL stands for no event log: all but
+ * eventlog_open take it and do nothing. */
+struct eventlog;
 
 /* `path`: a file (appended, 0640) or "-" for stdout; NULL with errno. */
 struct eventlog *eventlog_open(const char *path);
 void eventlog_write(struct eventlog *log, const struct event *e);
-/* Reopens the file (SIGUSR1, after logrotate). */
+/* Reopens the file (SIGUSR1, after logrotate). 0, or -1 with errno: then the
+ * old one stays. */
 int eventlog_reopen(struct eventlog *log);
 uint64_t eventlog_lost(const struct eventlog *log);
-void eventlog_close(struct eventlog *log); /* writes what is queued, bounded */
+/* Writes what is queued, for a second at most if nobody takes it. Workers
+ * write no more by then. */
+void eventlog_close(struct eventlog *log);
 
 #endif

@@ -21,7 +21,8 @@ struct origin_state {
 struct origin_pool {
 	const struct app *app;
 	struct origin_state *state; /* app->origins, shared by workers */
-	uint32_t next; /* round robin, this worker's */
+	uint32_t next; /* this worker's: which of equal origins is first */
+	int64_t credit[APP_ORIGINS_MAX]; /* round robin, this worker's */
 	uint8_t hash_key[16]; /* SipHash, source hash */
 };
 
@@ -32,6 +33,14 @@ struct origin_pool {
  */
 int origin_choose(struct origin_pool *p, const struct addr *client,
     uint64_t tried, uint64_t now_ns);
+
+/*
+ * Passive ejection: after this many connect failures in a row an origin is
+ * left out, and for twice as long after each further one.
+ */
+#define ORIGIN_EJECT_AFTER 3
+#define ORIGIN_EJECT_S 10
+#define ORIGIN_EJECT_MAX_S 320
 
 /* Accounting: a session began, ended, failed to connect, connected. */
 void origin_begin(struct origin_pool *p, int origin);

@@ -52,6 +52,7 @@ LIBS := $(shell pkg-config --libs $(PKGS) $(FOUND)) -lcap -lev -lm
 LIB_SRCS := $(filter-out $(MAINS),$(foreach r,$(ROOMS),$(wildcard $(r)/*.c $(r)/*/*.c)))
 LIB := $(BUILD)/libtimeshare.a
 TESTS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/test_*.c))
+TEST_HELPERS := $(patsubst %.c,$(OBJ)/%.o,$(filter-out tests/test_%,$(wildcard tests/*.c)))
 FUZZ := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 BENCHES := $(patsubst bench/%.c,$(BUILD)/bench/%,$(wildcard bench/*.c))
 MANS := $(wildcard keys/*.[1-8] roughtime/*.[1-8] config/*.[1-8] proxy/*.[1-8])
@@ -77,7 +78,7 @@ $(BUILD)/$(1): $(OBJ)/$(MAIN_$(1):.c=.o) $(LIB)
 endef
 $(foreach p,$(PROGRAMS),$(eval $(call program,$(p))))
 
-$(BUILD)/tests/test_%: $(OBJ)/tests/test_%.o $(OBJ)/tests/support.o $(LIB)
+$(BUILD)/tests/test_%: $(OBJ)/tests/test_%.o $(TEST_HELPERS) $(LIB)
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS) -lcmocka
 

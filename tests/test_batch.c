@@ -14,7 +14,7 @@
 
 #include <cmocka.h>
 
-#include "net/sock.h"
+#include "tests/sockets.h"
 
 #define SLOTS 8
 #define IN_CAP 100
@@ -23,34 +23,18 @@
 static const struct sock_opts wild = { .pktinfo = true, .drops = true };
 static const struct sock_opts plain = { 0 };
 
-static struct addr
-addr(const char *text)
-{
-	struct addr a;
-	const char *why;
-
-	assert_int_equal(addr_parse(&a, text, 0, &why), 0);
-	return a;
-}
-
 static int
 server_at(const char *text, const struct sock_opts *o, uint16_t *port)
 {
-	struct addr a = addr(text);
-	enum sock_step step;
-	int fd = sock_open(SOCK_UDP, &a, o, &step);
-
-	assert_true(fd >= 0);
-	assert_int_equal(sock_local(fd, &a), 0);
-	*port = addr_port(&a);
-	return fd;
+	*port = 0;
+	return sockets_open(SOCK_UDP, text, o, port);
 }
 
 /* Connected: it hears only replies that leave from the address it asked. */
 static int
 client_of(const char *text, uint16_t port)
 {
-	struct addr a = addr(text);
+	struct addr a = sockets_addr(text);
 	int fd;
 
 	addr_set_port(&a, port);
@@ -331,7 +315,7 @@ no_reply_to_a_broadcast(void **state)
 	uint16_t port;
 	int server = server_at("0.0.0.0", &wild, &port);
 	int client = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK, 0), one = 1;
-	struct addr a = addr("127.255.255.255");
+	struct addr a = sockets_addr("127.255.255.255");
 
 	(void)state;
 	addr_set_port(&a, port);
@@ -357,7 +341,7 @@ no_reply_to_port_0(void **state)
 	uint16_t port;
 	int server = server_at("127.0.0.1", &wild, &port);
 	int raw = socket(AF_INET, SOCK_RAW, IPPROTO_UDP);
-	struct addr to = addr("127.0.0.1");
+	struct addr to = sockets_addr("127.0.0.1");
 	uint8_t udp[11] = { 0, 0, (uint8_t)(port >> 8), (uint8_t)port, 0, 11, 0,
 		0, 'z', 'e', 'r' };
 
@@ -492,7 +476,7 @@ asks_link_local(void)
 	uint16_t port;
 	int server = server_at("::", &wild, &port);
 	int client = client_of("fe80::7%d0", port), loose, n;
-	struct addr all = addr("ff02::1%d0");
+	struct addr all = sockets_addr("ff02::1%d0");
 
 	say(client, "near");
 	answer_one(b, server);
@@ -558,5 +542,6 @@ main(void)
 		cmocka_unit_test(link_local_keeps_its_link),
 	};
 
+	sockets_private();
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -13,32 +13,7 @@
 
 #include <cmocka.h>
 
-static struct addr
-addr(const char *text)
-{
-	struct addr a;
-	const char *why;
-
-	assert_int_equal(addr_parse(&a, text, 0, &why), 0);
-	return a;
-}
-
-/* Port 0 in `text`: the kernel picks one, *port gets it. */
-static int
-hold(enum sock_proto proto, const char *text, const struct sock_opts *o,
-    uint16_t *port)
-{
-	struct addr a = addr(text);
-	enum sock_step step;
-	int fd;
-
-	addr_set_port(&a, *port);
-	fd = sock_open(proto, &a, o, &step);
-	assert_true(fd >= 0);
-	assert_int_equal(sock_local(fd, &a), 0);
-	*port = addr_port(&a);
-	return fd;
-}
+#include "tests/sockets.h"
 
 static unsigned long
 inode_of(int fd)
@@ -81,8 +56,9 @@ finds_our_own_socket(void **state)
 	assert_int_equal(prctl(PR_GET_NAME, comm), 0);
 	for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
 		uint16_t port = 0;
-		int fd = hold(kinds[i].proto, kinds[i].text, kinds[i].o, &port);
-		struct addr want = addr(kinds[i].text);
+		int fd = sockets_open(
+		    kinds[i].proto, kinds[i].text, kinds[i].o, &port);
+		struct addr want = sockets_addr(kinds[i].text);
 
 		addr_set_port(&want, port);
 		assert_int_equal(portscan_port(kinds[i].proto, port, s, 4), 1);
@@ -112,7 +88,7 @@ counts_past_the_cap(void **state)
 	memset(s, 0x5a, sizeof s);
 	for (int i = 0; i < 5; i++) {
 		snprintf(text, sizeof text, "127.0.0.%d", i + 1);
-		fds[i] = hold(SOCK_UDP, text, &none, &port);
+		fds[i] = sockets_open(SOCK_UDP, text, &none, &port);
 	}
 	assert_int_equal(portscan_port(SOCK_UDP, port, s, 2), 5);
 	assert_int_equal(s[0].pid, getpid());
@@ -127,7 +103,7 @@ static void
 tells_connected_from_waiting(void **state)
 {
 	struct portscan_socket s[4];
-	struct addr peer = addr("127.0.0.1:9"), local;
+	struct addr peer = sockets_addr("127.0.0.1:9"), local;
 	int fd = sock_connect(SOCK_UDP, &peer, &none);
 
 	(void)state;
@@ -184,11 +160,11 @@ check_words(enum sock_proto proto, size_t i)
 {
 	const struct sock_opts held_o = { .v6only = cases[i].held_v6only };
 	const struct sock_opts wanted_o = { .v6only = cases[i].wanted_v6only };
-	struct addr wanted = addr(cases[i].wanted), held;
+	struct addr wanted = sockets_addr(cases[i].wanted), held;
 	char got[512], want[512], here[ADDR_STR_LEN], there[ADDR_STR_LEN];
 	const char *name = proto == SOCK_UDP ? "udp" : "tcp";
 	uint16_t port = 0;
-	int fd = hold(proto, cases[i].held, &held_o, &port), second;
+	int fd = sockets_open(proto, cases[i].held, &held_o, &port), second;
 	enum sock_step step;
 	char comm[64] = "";
 
@@ -229,13 +205,13 @@ explains_who_is_in_the_way(void **state)
 static void
 names_the_nearest(void **state)
 {
-	struct addr wanted = addr("127.0.0.2");
+	struct addr wanted = sockets_addr("127.0.0.2");
 	const struct sock_opts share = { .reuseaddr = true };
 	char got[512], there[ADDR_STR_LEN + 4];
 	uint16_t port = 0;
-	int a = hold(SOCK_UDP, "0.0.0.0", &share, &port);
-	int b = hold(SOCK_UDP, "127.0.0.2", &share, &port);
-	int c = hold(SOCK_UDP, "127.0.0.3", &share, &port);
+	int a = sockets_open(SOCK_UDP, "0.0.0.0", &share, &port);
+	int b = sockets_open(SOCK_UDP, "127.0.0.2", &share, &port);
+	int c = sockets_open(SOCK_UDP, "127.0.0.3", &share, &port);
 
 	(void)state;
 	addr_set_port(&wanted, port);
@@ -251,10 +227,10 @@ names_the_nearest(void **state)
 static void
 a_strange_name_stays_one_line(void **state)
 {
-	struct addr wanted = addr("127.0.0.1");
+	struct addr wanted = sockets_addr("127.0.0.1");
 	char saved[64] = "", got[512], small[20];
 	uint16_t port = 0;
-	int fd = hold(SOCK_UDP, "127.0.0.1", &none, &port);
+	int fd = sockets_open(SOCK_UDP, "127.0.0.1", &none, &port);
 
 	(void)state;
 	addr_set_port(&wanted, port);
@@ -272,10 +248,10 @@ a_strange_name_stays_one_line(void **state)
 static void
 says_when_the_owner_is_hidden(void **state)
 {
-	struct addr wanted = addr("127.0.0.1");
+	struct addr wanted = sockets_addr("127.0.0.1");
 	char got[512], want[512], here[ADDR_STR_LEN];
 	uint16_t port = 0;
-	int fd = hold(SOCK_UDP, "127.0.0.1", &none, &port), status = -1;
+	int fd = sockets_open(SOCK_UDP, "127.0.0.1", &none, &port), status = -1;
 	pid_t pid;
 
 	(void)state;
@@ -310,7 +286,7 @@ says_when_the_owner_is_hidden(void **state)
 static void
 says_when_nobody_is_there(void **state)
 {
-	struct addr wanted = addr("[::1]:1");
+	struct addr wanted = sockets_addr("[::1]:1");
 	char got[200];
 
 	(void)state;
@@ -333,5 +309,6 @@ main(void)
 		cmocka_unit_test(says_when_nobody_is_there),
 	};
 
+	sockets_private();
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -16,15 +16,7 @@
 
 #include <cmocka.h>
 
-static struct addr
-addr(const char *text)
-{
-	struct addr a;
-	const char *why;
-
-	assert_int_equal(addr_parse(&a, text, 0, &why), 0);
-	return a;
-}
+#include "tests/sockets.h"
 
 static int
 option(int fd, int level, int name)
@@ -58,7 +50,7 @@ udp_carries_its_options(void **state)
 		.rcvbuf = 1 << 20,
 		.sndbuf = 1 << 18,
 		.device = "lo" };
-	struct addr a = addr("127.0.0.1:0");
+	struct addr a = sockets_addr("127.0.0.1:0");
 	int fd = open_at(SOCK_UDP, &a, &o);
 	char device[IF_NAMESIZE] = "";
 	socklen_t len = sizeof device;
@@ -82,7 +74,7 @@ static void
 nothing_is_set_unasked(void **state)
 {
 	const struct sock_opts o = { 0 };
-	struct addr a = addr("127.0.0.1:0");
+	struct addr a = sockets_addr("127.0.0.1:0");
 	int fd = open_at(SOCK_UDP, &a, &o);
 
 	(void)state;
@@ -112,7 +104,7 @@ buffers_are_forced_or_cut(void **state)
 {
 	int limit = buffer_limit("/proc/sys/net/core/rmem_max");
 	const struct sock_opts o = { .rcvbuf = limit + 65536 };
-	struct addr a = addr("127.0.0.1:0");
+	struct addr a = sockets_addr("127.0.0.1:0");
 	int fd = open_at(SOCK_UDP, &a, &o);
 	int got = option(fd, SOL_SOCKET, SO_RCVBUF);
 	int probe = limit + 65536;
@@ -127,7 +119,7 @@ buffers_are_forced_or_cut(void **state)
 static void
 v6only_is_explicit(void **state)
 {
-	struct addr a = addr("[::]:0");
+	struct addr a = sockets_addr("[::]:0");
 
 	(void)state;
 	for (int only = 0; only < 2; only++) {
@@ -215,7 +207,7 @@ expect_step(enum sock_proto proto, const char *text, const struct sock_opts *o,
     enum sock_step want, int want_errno)
 {
 	enum sock_step step = SOCK_STEP_NONE;
-	struct addr a = addr(text);
+	struct addr a = sockets_addr(text);
 
 	errno = 0;
 	assert_int_equal(sock_open(proto, &a, o, &step), -1);
@@ -228,7 +220,7 @@ failures_name_the_step(void **state)
 {
 	const struct sock_opts none = { 0 };
 	const struct sock_opts nodev = { .device = "nosuchdev0" };
-	struct addr a = addr("127.0.0.1:0"), bound;
+	struct addr a = sockets_addr("127.0.0.1:0"), bound;
 	struct addr unspec = { 0 };
 	enum sock_step step;
 	int fd = open_at(SOCK_UDP, &a, &none);
@@ -252,7 +244,7 @@ static void
 listen_is_a_step(void **state)
 {
 	const struct sock_opts o = { 0 };
-	struct addr a = addr("127.0.0.1:0");
+	struct addr a = sockets_addr("127.0.0.1:0");
 	enum sock_step step = SOCK_STEP_NONE;
 	pid_t pid = fork();
 	int status = -1;
@@ -304,7 +296,8 @@ tcp_listens_connects_accepts(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < 2; i++) {
-		struct addr a = addr(places[i]), local, peer, client_local;
+		struct addr a = sockets_addr(places[i]), local, peer,
+			    client_local;
 		int listener = open_at(SOCK_TCP, &a, &o), client, server;
 		char byte = 0;
 
@@ -340,7 +333,7 @@ static void
 udp_connects(void **state)
 {
 	const struct sock_opts o = { 0 };
-	struct addr a = addr("[::1]:0"), local, peer;
+	struct addr a = sockets_addr("[::1]:0"), local, peer;
 	int server = open_at(SOCK_UDP, &a, &o), client;
 	socklen_t len = sizeof peer;
 	char byte = 0;
@@ -364,7 +357,7 @@ static void
 connect_says_no(void **state)
 {
 	const struct sock_opts o = { 0 };
-	struct addr broadcast = addr("255.255.255.255:9");
+	struct addr broadcast = sockets_addr("255.255.255.255:9");
 	struct addr unspec = { 0 };
 
 	(void)state;

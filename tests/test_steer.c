@@ -12,8 +12,8 @@
 #include <cmocka.h>
 
 #include "base/wire.h"
-#include "net/sock.h"
 #include "roughtime/request.h"
+#include "tests/sockets.h"
 
 #define MIN_LEN 1024
 
@@ -229,28 +229,16 @@ static const struct {
 	{ "::", "::ffff:127.0.0.1" },
 };
 
-static struct addr
-addr(const char *text)
-{
-	struct addr a;
-	const char *why;
-
-	assert_int_equal(addr_parse(&a, text, 0, &why), 0);
-	return a;
-}
-
 static void
 open_pair(const char *bound, const char *asked, int *server, int *client)
 {
 	const struct sock_opts o = { .sndbuf = 1 << 20, .rcvbuf = 1 << 20 };
-	struct addr a = addr(bound), b = addr(asked);
-	enum sock_step step;
+	struct addr to = sockets_addr(asked);
+	uint16_t port = 0;
 
-	*server = sock_open(SOCK_UDP, &a, &o, &step);
-	assert_true(*server >= 0);
-	assert_int_equal(sock_local(*server, &a), 0);
-	addr_set_port(&b, addr_port(&a));
-	*client = sock_connect(SOCK_UDP, &b, &o);
+	*server = sockets_open(SOCK_UDP, bound, &o, &port);
+	addr_set_port(&to, port);
+	*client = sock_connect(SOCK_UDP, &to, &o);
 	assert_true(*client >= 0);
 }
 
@@ -423,5 +411,6 @@ main(void)
 		cmocka_unit_test(faults_are_told),
 	};
 
+	sockets_private();
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,23 @@
+/* Sockets of unit tests: a network of their own, addresses from text. */
+#ifndef TESTS_SOCKETS_H
+#define TESTS_SOCKETS_H
+
+#include "net/sock.h"
+
+/*
+ * First in main(): leaves the host's network for an empty one with loopback
+ * only, so that no other program holds a port or sends a packet. Without the
+ * right to (not root) the test stays where it is.
+ */
+void sockets_private(void);
+
+struct addr sockets_addr(const char *text);
+
+/*
+ * Binds (and listens) at the address in `text`. *port 0: at one that nobody
+ * holds, at whatever address; *port gets it.
+ */
+int sockets_open(enum sock_proto proto, const char *text,
+    const struct sock_opts *o, uint16_t *port);
+
+#endif

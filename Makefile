@@ -63,7 +63,17 @@ all: optional $(LIB) $(READY:%=$(BUILD)/%)
 optional:
 	@$(foreach p,$(ABSENT),echo "note: $(p) not found; its features will say so";) true
 
-$(OBJ)/%.o: %.c
+# Another compiler or other flags than last time: everything is built anew.
+FLAGS := $(BUILD)/flags
+NOW := $(strip $(CC) $(filter-out -Werror,$(CFLAGS_ALL)) $(LDFLAGS_ALL) $(LIBS))
+ifneq ($(MAKECMDGOALS),clean)
+ifneq ($(file <$(FLAGS)),$(NOW))
+$(shell mkdir -p $(BUILD))
+$(file >$(FLAGS),$(NOW))
+endif
+endif
+
+$(OBJ)/%.o: %.c $(FLAGS)
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<
 
@@ -102,7 +112,7 @@ check-corpus: $(FUZZ:fuzz_%=$(BUILD)/tests/fuzz/replay_%)
 	@tests/fuzz/replay-corpus $(BUILD)/tests/fuzz
 
 check-system: all
-	BUILD=$(abspath $(BUILD)) $(PYTHON) -m pytest -q tests/system
+	BUILD='$(abspath $(BUILD))' $(PYTHON) -m pytest -q tests/system
 
 FUZZ_SECONDS ?= 600
 FUZZ_ONLY ?= $(FUZZ)
@@ -119,10 +129,10 @@ build/fuzz/tests/fuzz/fuzz_%: build/fuzz/obj/tests/fuzz/fuzz_%.o build/fuzz/libt
 
 PEERS ?=
 interop: all
-	PEERS='$(PEERS)' BUILD=$(abspath $(BUILD)) $(PYTHON) tests/interop/interop.py
+	PEERS='$(PEERS)' BUILD='$(abspath $(BUILD))' $(PYTHON) tests/interop/interop.py
 
 bench: all $(BENCHES)
-	BUILD=$(abspath $(BUILD)) PEERS='$(PEERS)' $(PYTHON) bench/bench.py
+	BUILD='$(abspath $(BUILD))' PEERS='$(PEERS)' $(PYTHON) bench/bench.py
 
 lint:
 	mandoc -Tlint -Wwarning $(MANS)

@@ -22,7 +22,7 @@ static const char help[] =
     "                      [--count N] [--overlap D] "
     "[--passphrase[-file FILE]]\n"
     "       roughtime-keys show FILE\n"
-    "       roughtime-keys --help | --version\n"
+    "       roughtime-keys -h, --help | -V, --version\n"
     "\n"
     "generate   makes a long-term key and prints its public key\n"
     "import     reads a seed (32 bytes in hex or base64) from standard input\n"
@@ -72,7 +72,6 @@ enum option_value {
 	VALUE_PASSPHRASE,
 	VALUE_PASSPHRASE_FILE,
 	VALUE_JSON,
-	VALUE_VERSION,
 };
 
 static const struct option long_options[] = {
@@ -86,7 +85,7 @@ static const struct option long_options[] = {
 	{ "passphrase-file", required_argument, NULL, VALUE_PASSPHRASE_FILE },
 	{ "json", no_argument, NULL, VALUE_JSON },
 	{ "help", no_argument, NULL, 'h' },
-	{ "version", no_argument, NULL, VALUE_VERSION },
+	{ "version", no_argument, NULL, 'V' },
 	{ 0 },
 };
 
@@ -207,13 +206,13 @@ parse_options(struct parsing *p, int argc, char **argv)
 {
 	int value;
 
-	while ((value = getopt_long(argc, argv, "o:k:h", long_options, NULL)) !=
+	while ((value = getopt_long(argc, argv, "o:k:hV", long_options, NULL)) !=
 	    -1) {
 		unsigned int bit;
 
 		if (value == '?')
 			return OPTIONS_BAD; /* getopt has said what */
-		if (value == 'h' || value == VALUE_VERSION) {
+		if (value == 'h' || value == 'V') {
 			fputs(value == 'h' ? help
 					   : "roughtime-keys " TIMESHARE_VERSION
 					     "\n",

@@ -1,5 +1,6 @@
 /* The client: roughtime(1). */
 #include <sodium.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -21,12 +22,20 @@ static const struct {
 static void
 usage(FILE *out)
 {
-	fputs("usage: roughtime COMMAND …\n\n", out);
+	fputs("usage: roughtime COMMAND …\n"
+	      "       roughtime -h, --help | -V, --version\n\n",
+	    out);
 	for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++)
 		fprintf(out, "  %-8s %s\n", commands[i].name, commands[i].what);
 	fputs("\n`roughtime COMMAND --help` tells more; so does "
 	      "roughtime(1).\n",
 	    out);
+}
+
+static bool
+is_option(const char *arg, const char *letter, const char *word)
+{
+	return strcmp(arg, letter) == 0 || strcmp(arg, word) == 0;
 }
 
 int
@@ -38,12 +47,12 @@ main(int argc, char **argv)
 		usage(stderr);
 		return COMMAND_USAGE;
 	}
-	if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
+	if (is_option(argv[1], "-h", "--help")) {
 		usage(stdout);
 		return COMMAND_GOOD;
 	}
-	if (strcmp(argv[1], "--version") == 0) {
-		puts("roughtime (Timeshare) " TIMESHARE_VERSION);
+	if (is_option(argv[1], "-V", "--version")) {
+		puts("roughtime " TIMESHARE_VERSION);
 		return COMMAND_GOOD;
 	}
 	if (sodium_init() < 0)

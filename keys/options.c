@@ -206,8 +206,8 @@ parse_options(struct parsing *p, int argc, char **argv)
 {
 	int value;
 
-	while ((value = getopt_long(argc, argv, "o:k:hV", long_options, NULL)) !=
-	    -1) {
+	while ((value = getopt_long(
+		    argc, argv, "o:k:hV", long_options, NULL)) != -1) {
 		unsigned int bit;
 
 		if (value == '?')

@@ -10,6 +10,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -86,14 +87,19 @@ nothing_is_set_unasked(void **state)
 	close(fd);
 }
 
+/* Of the machine; a private network does not show it on every kernel. */
+static int rmem_max;
+
 static int
-buffer_limit(const char *path)
+read_rmem_max(void)
 {
-	FILE *f = fopen(path, "r");
+	FILE *f = fopen("/proc/sys/net/core/rmem_max", "r");
 	int v = 0;
 
-	assert_non_null(f);
-	assert_int_equal(fscanf(f, "%d", &v), 1);
+	if (f == NULL || fscanf(f, "%d", &v) != 1) {
+		perror("rmem_max");
+		exit(1);
+	}
 	fclose(f);
 	return v;
 }
@@ -102,7 +108,7 @@ buffer_limit(const char *path)
 static void
 buffers_are_forced_or_cut(void **state)
 {
-	int limit = buffer_limit("/proc/sys/net/core/rmem_max");
+	int limit = rmem_max;
 	const struct sock_opts o = { .rcvbuf = limit + 65536 };
 	struct addr a = sockets_addr("127.0.0.1:0");
 	int fd = open_at(SOCK_UDP, &a, &o);
@@ -145,7 +151,7 @@ first_of_a_group_binds_alone(void **state)
 	for (enum sock_proto p = SOCK_UDP; p <= SOCK_TCP; p++) {
 		/* unlike UDP, TCP needs SO_REUSEADDR for a quick restart */
 		struct sock_opts first = late, others = more;
-		struct addr a = addr("127.0.0.1:0"), bound;
+		struct addr a = sockets_addr("127.0.0.1:0"), bound;
 		enum sock_step step;
 		int fd[4];
 
@@ -178,7 +184,7 @@ late_group_shares(void **state)
 {
 	const struct sock_opts late = { .reuseport_late = true };
 	const struct sock_opts more = { .reuseport = true }, none = { 0 };
-	struct addr a = addr("127.0.0.1:0"), bound;
+	struct addr a = sockets_addr("127.0.0.1:0"), bound;
 	int fd[2], got[2] = { 0 };
 	char c;
 
@@ -193,10 +199,14 @@ late_group_shares(void **state)
 		assert_int_equal(send(client, "x", 1, 0), 1);
 		close(client);
 	}
-	for (int i = 0; i < 2; i++)
-		while (recv(fd[i], &c, 1, MSG_DONTWAIT) == 1)
-			got[i]++;
-	assert_int_equal(got[0] + got[1], 64);
+	while (got[0] + got[1] < 64) {
+		struct pollfd p[2] = { { fd[0], POLLIN, 0 },
+			{ fd[1], POLLIN, 0 } };
+
+		assert_true(poll(p, 2, 5000) > 0);
+		for (int i = 0; i < 2; i++)
+			got[i] += recv(fd[i], &c, 1, MSG_DONTWAIT) == 1;
+	}
 	assert_true(got[0] > 0 && got[1] > 0);
 	close(fd[0]);
 	close(fd[1]);
@@ -357,7 +367,7 @@ static void
 connect_says_no(void **state)
 {
 	const struct sock_opts o = { 0 };
-	struct addr broadcast = sockets_addr("255.255.255.255:9");
+	struct addr broadcast = sockets_addr("127.255.255.255:9");
 	struct addr unspec = { 0 };
 
 	(void)state;
@@ -384,5 +394,7 @@ main(void)
 		cmocka_unit_test(connect_says_no),
 	};
 
+	rmem_max = read_rmem_max();
+	sockets_private();
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -373,9 +373,9 @@ def test_new_connections_a_second_are_limited(proxy, origin):
 
 
 def test_sessions_are_bounded_and_the_rest_is_refused(proxy, origin):
-    p = proxy(origin(echo), daemon={"workers": 1, "tcp_sessions": 4})
-    held = [connect(p.port) for _ in range(4)]
-    p.expect_events(4, Event="connect")
+    p = proxy(origin(echo), daemon={"workers": 1, "tcp_sessions": 16})
+    held = [connect(p.port) for _ in range(16)]
+    p.expect_events(16, Event="connect")
     with connect(p.port) as c:
         assert is_reset(c)
     p.expect_events(Event="clientFiltered", Status=503)
@@ -386,15 +386,20 @@ def test_sessions_are_bounded_and_the_rest_is_refused(proxy, origin):
 def test_a_lack_of_descriptors_pauses_accept_and_passes(proxy, origin):
     p = proxy(origin(echo), daemon={
         "workers": 1, "prefix": ("prlimit", "--nofile=90:90")})
-    clients = []
-    for _ in range(60):
-        clients.append(connect(p.port))
-    p.expect_log("no descriptor left, accept pauses|originError|Status")
+    clients = [c for c in map(lambda _: try_connect(p.port), range(60)) if c]
+    p.expect_log("no descriptor left")
+    assert p.alive() and len(clients) > 10
     for c in clients:
         c.close()
     harness.until(lambda: works(p.port), "it serves again")
-    lines = p.log().count("no descriptor left")
-    assert 1 <= lines <= 10, p.log()
+    assert p.log().count("no descriptor left") < 10, p.log()
+
+
+def try_connect(port):
+    try:
+        return connect(port)
+    except ConnectionResetError:
+        return None
 
 
 def works(port):

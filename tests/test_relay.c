@@ -1,0 +1,312 @@
+/* Bytes of one direction: copy, splice, back-pressure, ends. */
+#include "proxy/relay.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#define SPLICE_AFTER 65536
+
+/* from[1] -> from[0] -> relay -> to[0] -> to[1] */
+struct path {
+	int from[2], to[2];
+	struct relay_pool *pool;
+	struct relay relay;
+};
+
+static void
+open_path(struct path *p)
+{
+	memset(&p->relay, 0, sizeof p->relay);
+	assert_int_equal(
+	    socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, p->from), 0);
+	assert_int_equal(
+	    socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, p->to), 0);
+}
+
+static void
+make_path(struct path *p, size_t pipes)
+{
+	const struct relay_pool_config config = {
+		.relays = 2, .pipes = pipes, .splice_after = SPLICE_AFTER
+	};
+
+	open_path(p);
+	p->pool = relay_pool_new(&config);
+	assert_non_null(p->pool);
+}
+
+/* The sockets only: the pool serves the next. */
+static void
+leave_path(struct path *p)
+{
+	relay_drop(&p->relay, p->pool);
+	close(p->from[0]);
+	close(p->from[1]);
+	close(p->to[0]);
+	close(p->to[1]);
+}
+
+static void
+close_path(struct path *p)
+{
+	leave_path(p);
+	relay_pool_free(p->pool);
+}
+
+static enum relay_result
+move(struct path *p)
+{
+	return relay_move(&p->relay, p->pool, p->from[0], p->to[0]);
+}
+
+static void
+expect_text(struct path *p, const char *text)
+{
+	char buf[256] = { 0 };
+	ssize_t n = recv(p->to[1], buf, sizeof buf - 1, 0);
+
+	assert_int_equal(n, (ssize_t)strlen(text));
+	assert_string_equal(buf, text);
+}
+
+static void
+little_is_copied(void **state)
+{
+	struct path p;
+
+	(void)state;
+	make_path(&p, 1);
+	assert_int_equal(move(&p), RELAY_DRAINED);
+	assert_int_equal(send(p.from[1], "hello", 5, 0), 5);
+	assert_int_equal(move(&p), RELAY_DRAINED);
+	expect_text(&p, "hello");
+	assert_int_equal(p.relay.bytes, 5);
+	assert_null(p.relay.buffer);
+	assert_null(p.relay.pipe);
+	close_path(&p);
+}
+
+static void
+what_is_put_goes_first(void **state)
+{
+	struct path p;
+
+	(void)state;
+	make_path(&p, 1);
+	relay_put(&p.relay, p.pool, (const uint8_t *)"PROXY ", 6);
+	assert_int_equal(relay_waiting(&p.relay), 6);
+	assert_int_equal(send(p.from[1], "data", 4, 0), 4);
+	assert_int_equal(move(&p), RELAY_DRAINED);
+	expect_text(&p, "PROXY data");
+	assert_int_equal(p.relay.bytes, 4); /* the client's only */
+	close_path(&p);
+}
+
+static void
+the_end_comes_after_the_last_byte(void **state)
+{
+	struct path p;
+
+	(void)state;
+	make_path(&p, 1);
+	assert_int_equal(send(p.from[1], "bye", 3, 0), 3);
+	shutdown(p.from[1], SHUT_WR);
+	assert_int_equal(move(&p), RELAY_DRAINED);
+	assert_int_equal(move(&p), RELAY_END);
+	expect_text(&p, "bye");
+	close_path(&p);
+}
+
+static void
+a_writer_that_is_gone_fails(void **state)
+{
+	struct path p;
+
+	(void)state;
+	make_path(&p, 1);
+	close(p.to[1]);
+	assert_int_equal(send(p.from[1], "x", 1, 0), 1);
+	errno = 0;
+	assert_int_equal(move(&p), RELAY_WRITE_FAILED);
+	assert_int_equal(errno, EPIPE);
+	assert_int_equal(relay_waiting(&p.relay), 0);
+	p.to[1] = dup(p.to[0]);
+	close_path(&p);
+}
+
+static uint8_t
+pattern(size_t at)
+{
+	return (uint8_t)(at * 131 + at / 251);
+}
+
+/* Sends as much as fits of the endless pattern from *at on. */
+static void
+feed(struct path *p, size_t *at, size_t total)
+{
+	uint8_t block[8192];
+
+	for (;;) {
+		size_t want =
+		    total - *at < sizeof block ? total - *at : sizeof block;
+		ssize_t n;
+
+		for (size_t i = 0; i < want; i++)
+			block[i] = pattern(*at + i);
+		n = want > 0 ? send(p->from[1], block, want, 0) : 0;
+		if (n <= 0)
+			return;
+		*at += (size_t)n;
+	}
+}
+
+static void
+drink(struct path *p, size_t *at, size_t most)
+{
+	uint8_t block[8192];
+	size_t end = *at + most;
+
+	while (*at < end) {
+		ssize_t n = recv(p->to[1], block, sizeof block, 0);
+
+		if (n <= 0)
+			return;
+		for (ssize_t i = 0; i < n; i++)
+			if (block[i] != pattern(*at + (size_t)i))
+				fail_msg("byte %zu is wrong", *at + (size_t)i);
+		*at += (size_t)n;
+	}
+}
+
+/* Everything arrives in order whoever is slow, and never waits in heaps.
+ * True: a pipe was used. */
+static bool
+carry(struct path *p, size_t total)
+{
+	size_t in = 0, out = 0, rounds = 0, most = 0;
+	bool spliced = false;
+
+	while (out < total) {
+		enum relay_result r;
+
+		assert_true(rounds++ < 100000);
+		feed(p, &in, total);
+		r = move(p);
+		assert_true(r <= RELAY_BLOCKED);
+		spliced |= p->relay.pipe != NULL;
+		if (relay_waiting(&p->relay) > most)
+			most = relay_waiting(&p->relay);
+		/* now a sip, now a gulp */
+		drink(p, &out, rounds % 3 == 0 ? 1u << 20 : 10000);
+	}
+	assert_int_equal(p->relay.bytes, total);
+	assert_int_equal(relay_waiting(&p->relay), 0);
+	assert_true(most > 0 && most <= RELAY_PIPE);
+	return spliced;
+}
+
+static void
+bulk_is_spliced(void **state)
+{
+	struct path p;
+
+	(void)state;
+	make_path(&p, 2);
+	assert_true(carry(&p, 4u << 20));
+	close_path(&p);
+}
+
+static void
+bulk_is_copied_where_there_is_no_pipe(void **state)
+{
+	struct path p;
+
+	(void)state;
+	make_path(&p, 0);
+	assert_false(carry(&p, 4u << 20));
+	close_path(&p);
+}
+
+/* Reads nothing of what comes once a pipe holds some of it. */
+static void
+fill_the_pipe(struct path *p)
+{
+	size_t in = 0, rounds = 0;
+	uint8_t sink[65536];
+
+	while (p->relay.piped == 0) {
+		assert_true(rounds++ < 10000);
+		feed(p, &in, SIZE_MAX);
+		move(p);
+		if (p->relay.buffer == NULL && p->relay.bytes > SPLICE_AFTER)
+			continue;
+		while (recv(p->to[1], sink, sizeof sink, 0) > 0)
+			continue;
+	}
+}
+
+/* A pipe with bytes of one session in it must not serve another. */
+static void
+a_dropped_pipe_leaves_nothing_behind(void **state)
+{
+	struct path p;
+
+	(void)state;
+	make_path(&p, 1);
+	for (int i = 0; i < 4; i++) {
+		fill_the_pipe(&p);
+		leave_path(&p);
+		open_path(&p);
+		assert_true(carry(&p, 1u << 20)); /* by the only pipe */
+		leave_path(&p);
+		open_path(&p);
+	}
+	close_path(&p);
+}
+
+static void
+buffers_come_back(void **state)
+{
+	uint8_t byte = 'x';
+	struct relay a = { 0 }, b = { 0 };
+	struct path p;
+
+	(void)state;
+	make_path(&p, 0);
+	for (int i = 0; i < 1000; i++) { /* the pool has two */
+		relay_put(&a, p.pool, &byte, 1);
+		relay_put(&b, p.pool, &byte, 1);
+		assert_ptr_not_equal(a.buffer, b.buffer);
+		relay_drop(&a, p.pool);
+		relay_drop(&b, p.pool);
+	}
+	close_path(&p);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(little_is_copied),
+		cmocka_unit_test(what_is_put_goes_first),
+		cmocka_unit_test(the_end_comes_after_the_last_byte),
+		cmocka_unit_test(a_writer_that_is_gone_fails),
+		cmocka_unit_test(bulk_is_spliced),
+		cmocka_unit_test(bulk_is_copied_where_there_is_no_pipe),
+		cmocka_unit_test(a_dropped_pipe_leaves_nothing_behind),
+		cmocka_unit_test(buffers_come_back),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

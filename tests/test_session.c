@@ -1,0 +1,309 @@
+/* The pure parts of sessions: when one must end; who may begin one. */
+#include "proxy/session.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "proxy/service.h"
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#define S 1000000000ull
+
+static const struct {
+	struct session_clock clock;
+	struct app_timeouts timeouts;
+	bool connecting;
+	double at;
+	enum status why;
+} deadlines[] = {
+	{ { 10, 5, 0 }, { 3000, 60000, 0 }, true, 13, STATUS_CONNECT_TIMEDOUT },
+	{ { 10, 5, 20 }, { 3000, 60000, 0 }, false, 80, STATUS_CLOSED },
+	/* a life shorter than the patience of either */
+	{ { 10, 5, 20 }, { 3000, 60000, 50000 }, false, 55, STATUS_CLOSED },
+	{ { 10, 5, 0 }, { 30000, 60000, 10000 }, true, 15, STATUS_CLOSED },
+	/* and one that is longer */
+	{ { 10, 5, 20 }, { 3000, 1500, 90000 }, false, 21.5, STATUS_CLOSED },
+	{ { 10, 5, 0 }, { 250, 60000, 90000 }, true, 10.25,
+	    STATUS_CONNECT_TIMEDOUT },
+};
+
+static void
+the_earliest_deadline_counts(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < sizeof deadlines / sizeof *deadlines; i++) {
+		enum status why = STATUS_OPEN;
+		double at = session_deadline(&deadlines[i].clock,
+		    &deadlines[i].timeouts, deadlines[i].connecting, &why);
+
+		if (at < deadlines[i].at - 1e-9 ||
+		    at > deadlines[i].at + 1e-9 || why != deadlines[i].why)
+			fail_msg("row %zu: %f, %d", i, at, (int)why);
+	}
+}
+
+static struct addr
+address(const char *text)
+{
+	const char *why;
+	struct addr a;
+
+	assert_int_equal(addr_parse(&a, text, 0, &why), 0);
+	return a;
+}
+
+static struct app
+make_app(void)
+{
+	struct app a = { .name = "story",
+		.proto = SOCK_TCP,
+		.port_first = 80,
+		.port_last = 80,
+		.edges = 1,
+		.origins = 1,
+		.limits = { .prefix4 = 24, .prefix6 = 56 } };
+
+	a.edge[0] = address("192.0.2.1");
+	a.origin[0].address = address("198.51.100.1:80");
+	a.origin[0].weight = 1;
+	return a;
+}
+
+static struct service *
+make_service(const struct app *a)
+{
+	struct service *v = service_new(a, 2, 100);
+
+	assert_non_null(v);
+	return v;
+}
+
+static void
+live_sessions_are_counted(void **state)
+{
+	struct addr c = address("203.0.113.1:1");
+	struct app a = make_app();
+	struct service *v;
+
+	(void)state;
+	a.limits.connections = 2;
+	v = make_service(&a);
+	assert_int_equal(service_enter(v, &c, S), STATUS_OPEN);
+	assert_int_equal(service_enter(v, &c, S), STATUS_OPEN);
+	assert_int_equal(service_enter(v, &c, S), STATUS_UNAVAILABLE);
+	assert_int_equal(service_live(v), 2);
+	service_leave(v, &c);
+	assert_int_equal(service_enter(v, &c, S), STATUS_OPEN);
+	assert_int_equal(service_live(v), 2);
+	service_release(v);
+}
+
+static void
+a_prefix_has_its_own_limit(void **state)
+{
+	struct addr near = address("203.0.113.1:1");
+	struct addr neighbour = address("203.0.113.200:1");
+	struct addr far = address("203.0.114.1:1");
+	struct app a = make_app();
+	struct service *v;
+
+	(void)state;
+	a.limits.connections_per_prefix = 1;
+	v = make_service(&a);
+	assert_int_equal(service_enter(v, &near, S), STATUS_OPEN);
+	assert_int_equal(service_enter(v, &neighbour, S), STATUS_UNAVAILABLE);
+	assert_int_equal(service_enter(v, &far, S), STATUS_OPEN);
+	assert_int_equal(service_live(v), 2); /* a refusal counts for none */
+	service_leave(v, &near);
+	assert_int_equal(service_enter(v, &neighbour, S), STATUS_OPEN);
+	service_release(v);
+}
+
+static size_t
+count_admitted(struct service *v, const char *client, uint64_t now_ns)
+{
+	struct addr c = address(client);
+	size_t n = 0;
+
+	for (int i = 0; i < 20; i++) {
+		if (service_enter(v, &c, now_ns) != STATUS_OPEN)
+			continue;
+		service_leave(v, &c);
+		n++;
+	}
+	return n;
+}
+
+static void
+new_ones_a_second_are_counted(void **state)
+{
+	struct app a = make_app();
+	struct service *v;
+
+	(void)state;
+	a.limits.new_per_s = 5;
+	v = make_service(&a);
+	assert_int_equal(count_admitted(v, "203.0.113.1:1", S), 5);
+	assert_int_equal(count_admitted(v, "203.0.114.1:1", S), 0);
+	assert_int_equal(count_admitted(v, "203.0.114.1:1", 2 * S), 5);
+	service_release(v);
+	a.limits.new_per_s = 0;
+	a.limits.new_per_s_per_prefix = 3;
+	v = make_service(&a);
+	assert_int_equal(count_admitted(v, "203.0.113.1:1", S), 3);
+	assert_int_equal(count_admitted(v, "203.0.113.2:1", S), 0);
+	assert_int_equal(count_admitted(v, "203.0.114.1:1", S), 3);
+	service_release(v);
+}
+
+/* A client over its own limit takes nothing from what all have together. */
+static void
+a_greedy_client_starves_nobody(void **state)
+{
+	struct app a = make_app();
+	struct service *v;
+
+	(void)state;
+	a.limits.new_per_s = 10;
+	a.limits.new_per_s_per_prefix = 2;
+	v = make_service(&a);
+	assert_int_equal(count_admitted(v, "203.0.113.1:1", S), 2);
+	assert_int_equal(count_admitted(v, "203.0.114.1:1", S), 2);
+	service_release(v);
+}
+
+static void
+the_firewall_comes_first(void **state)
+{
+	struct app_prefix deny = { address("203.0.113.0"), 24 };
+	struct addr bad = address("203.0.113.9:1"), good = address("192.0.2.9");
+	struct app a = make_app();
+	struct service *v;
+
+	(void)state;
+	a.deny = &deny;
+	a.denies = 1;
+	a.limits.connections = 1;
+	v = make_service(&a);
+	deny.bits = 0; /* the service has a copy of its own */
+	assert_int_equal(service_enter(v, &good, S), STATUS_OPEN);
+	assert_int_equal(service_enter(v, &bad, S), STATUS_FIREWALL);
+	service_release(v);
+}
+
+static void
+change_name(struct app *a)
+{
+	a->name[0] = 'x';
+}
+
+static void
+change_proto(struct app *a)
+{
+	a->proto = SOCK_UDP;
+}
+
+static void
+change_port(struct app *a)
+{
+	a->port_last++;
+}
+
+static void
+change_edge(struct app *a)
+{
+	a->edge[0] = address("192.0.2.2");
+}
+
+static void
+change_origin(struct app *a)
+{
+	a->origin[0].address = address("198.51.100.1:81");
+}
+
+static void
+change_weight(struct app *a)
+{
+	a->origin[0].weight = 2;
+}
+
+static void
+change_balance(struct app *a)
+{
+	a->balance = APP_SOURCE_HASH;
+}
+
+static void
+change_header(struct app *a)
+{
+	a->header = APP_HEADER_V2;
+}
+
+static void
+change_idle(struct app *a)
+{
+	a->timeouts.idle_ms = 1;
+}
+
+static void
+change_rate(struct app *a)
+{
+	a->limits.new_per_s = 0.5;
+}
+
+static void
+change_prefix(struct app *a)
+{
+	a->limits.prefix6 = 64;
+}
+
+static void
+change_deny(struct app *a)
+{
+	static struct app_prefix deny;
+
+	deny = (struct app_prefix){ address("203.0.113.0"), 24 };
+	a->deny = &deny;
+	a->denies = 1;
+}
+
+static void
+every_change_is_seen(void **state)
+{
+	static void (*const changes[])(struct app *) = { change_name,
+		change_proto, change_port, change_edge, change_origin,
+		change_weight, change_balance, change_header, change_idle,
+		change_rate, change_prefix, change_deny };
+	struct app a = make_app(), same = make_app();
+
+	(void)state;
+	assert_true(service_same(&a, &same));
+	for (size_t i = 0; i < sizeof changes / sizeof *changes; i++) {
+		struct app b = make_app();
+
+		changes[i](&b);
+		if (service_same(&a, &b))
+			fail_msg("change %zu is not seen", i);
+	}
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(the_earliest_deadline_counts),
+		cmocka_unit_test(live_sessions_are_counted),
+		cmocka_unit_test(a_prefix_has_its_own_limit),
+		cmocka_unit_test(new_ones_a_second_are_counted),
+		cmocka_unit_test(a_greedy_client_starves_nobody),
+		cmocka_unit_test(the_firewall_comes_first),
+		cmocka_unit_test(every_change_is_seen),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "net/tcp.h"
 #include "proxy/header.h"
 #include "proxy/relay.h"
@@ -53,6 +54,7 @@ struct sessions {
 	size_t count;
 	struct relay_pool *pool;
 	uint64_t ends_ns; /* 0, or when all of them must be gone */
+	struct log_gate lack;
 };
 
 static void session_connect(struct session *s, enum status last);
@@ -418,8 +420,10 @@ half_is_alive(struct half *h)
 	if (!h->ended || !tcp_is_dead(h->io.fd))
 		return true;
 	error = tcp_error(h->io.fd);
-	session_close(h->session,
-	    status_from_errno(h->side, error != 0 ? error : ECONNRESET), true);
+	/* what Linux calls a reset after the end of one direction */
+	if (error == EPIPE || error == 0)
+		error = ECONNRESET;
+	session_close(h->session, status_from_errno(h->side, error), true);
 	return false;
 }
 
@@ -501,6 +505,18 @@ connect_status(int error)
 	}
 }
 
+static void
+tell_lack(struct sessions *t)
+{
+	if (errno == EADDRNOTAVAIL)
+		log_limited(&t->lack, LOG_LEVEL_WARNING,
+		    "tcp: no local port left towards an origin");
+	else
+		log_limited(&t->lack, LOG_LEVEL_WARNING,
+		    "tcp: no descriptor left for an origin: %s",
+		    strerror(errno));
+}
+
 static int
 open_origin(struct session *s)
 {
@@ -532,7 +548,9 @@ session_connect(struct session *s, enum status last)
 		if (fd >= 0)
 			break;
 		last = connect_status(errno);
-		if (last != STATUS_UNAVAILABLE)
+		if (last == STATUS_UNAVAILABLE)
+			tell_lack(s->table);
+		else
 			origin_failed(p, s->chosen, now_ns);
 		tell(s, EVENT_ORIGIN_ERROR, last);
 		leave_origin(s);

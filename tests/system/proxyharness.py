@@ -160,3 +160,12 @@ def is_reset(s):
         return True
     assert data == b"", data
     return False
+
+
+def is_turned_away(port, host="127.0.0.1"):
+    """True when a new client is reset, at once or after its handshake."""
+    try:
+        with connect(port, host=host) as c:
+            return is_reset(c)
+    except ConnectionResetError:
+        return True

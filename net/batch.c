@@ -12,8 +12,8 @@
 #define LINE 64 /* bytes of a cache line */
 #define HUGE_PAGE (2u << 20)
 
-/* PKTINFO 40 bytes, SO_RXQ_OVFL 24, SO_TIMESTAMPNS 32, and some room. */
-#define CONTROL_LEN 128
+/* PKTINFO takes 40 bytes at most; and some room. */
+#define CONTROL_LEN 64
 
 struct control {
 	_Alignas(struct cmsghdr) uint8_t bytes[CONTROL_LEN];
@@ -23,7 +23,6 @@ struct batch {
 	unsigned int slots;
 	unsigned int received; /* slots whose headers the kernel changed */
 	size_t in_stride, out_stride, out_cap;
-	uint32_t overflow;
 
 	/* All of the following point into one arena. */
 	size_t arena_len;
@@ -169,19 +168,6 @@ is_passing(int error)
 	}
 }
 
-/* The kernel leaves the message out while nothing was ever dropped. */
-static uint32_t
-read_overflow(struct msghdr *h)
-{
-	uint32_t drops = 0;
-
-	for (struct cmsghdr *c = CMSG_FIRSTHDR(h); c != NULL;
-	     c = CMSG_NXTHDR(h, c))
-		if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SO_RXQ_OVFL)
-			memcpy(&drops, CMSG_DATA(c), sizeof drops);
-	return drops;
-}
-
 int
 batch_receive(struct batch *b, int fd)
 {
@@ -194,8 +180,6 @@ batch_receive(struct batch *b, int fd)
 	if (n < 0)
 		return is_passing(errno) ? 0 : -1;
 	b->received = (unsigned int)n;
-	if (n > 0)
-		b->overflow = read_overflow(&b->rx[n - 1].msg_hdr);
 	return n;
 }
 
@@ -216,12 +200,6 @@ const struct addr *
 batch_peer(const struct batch *b, unsigned int i)
 {
 	return &b->peers[i];
-}
-
-uint32_t
-batch_overflow(const struct batch *b)
-{
-	return b->overflow;
 }
 
 uint8_t *

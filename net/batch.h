@@ -6,6 +6,7 @@
 #ifndef NET_BATCH_H
 #define NET_BATCH_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -31,9 +32,6 @@ const uint8_t *batch_in(const struct batch *b, unsigned int i, size_t *len);
 /* A datagram that was longer than in_cap (MSG_TRUNC). */
 bool batch_truncated(const struct batch *b, unsigned int i);
 const struct addr *batch_peer(const struct batch *b, unsigned int i);
-
-/* Queue-overflow drops of this socket since it was made (SO_RXQ_OVFL). */
-uint32_t batch_overflow(const struct batch *b);
 
 /* The buffer for the reply to datagram i (out_cap bytes). */
 uint8_t *batch_out(struct batch *b, unsigned int i);

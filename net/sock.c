@@ -72,12 +72,8 @@ set_udp(int fd, int family, const struct sock_opts *o)
 	if (o->pktinfo && family == AF_INET6 &&
 	    set_int(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, 1) < 0)
 		return -1;
-	if (o->timestamps && set_int(fd, SOL_SOCKET, SO_TIMESTAMPNS, 1) < 0)
-		return -1;
 	if (o->gro)
 		sock_udp_gro(fd, true);
-	if (o->drops && set_int(fd, SOL_SOCKET, SO_RXQ_OVFL, 1) < 0)
-		return -1;
 	return 0;
 }
 
@@ -165,23 +161,7 @@ sock_connect(
 		return -1;
 	if (set_options(fd, proto, peer->sa.sa_family, o) < 0)
 		return close_failed(fd);
-	if (proto == SOCK_TCP && set_int(fd, IPPROTO_TCP, TCP_NODELAY, 1) < 0)
-		return close_failed(fd);
 	if (connect(fd, &peer->sa, addr_len(peer)) < 0 && errno != EINPROGRESS)
-		return close_failed(fd);
-	return fd;
-}
-
-int
-sock_accept(int listener, struct addr *peer)
-{
-	socklen_t len = sizeof *peer;
-	int fd;
-
-	memset(peer, 0, sizeof *peer);
-	fd = accept4(listener, &peer->sa, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
-	/* Replies are whole messages: waiting for more only adds delay. */
-	if (fd >= 0 && set_int(fd, IPPROTO_TCP, TCP_NODELAY, 1) < 0)
 		return close_failed(fd);
 	return fd;
 }

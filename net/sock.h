@@ -20,9 +20,7 @@ struct sock_opts {
 	bool reuseport_late;
 	bool v6only; /* IPV6_V6ONLY, set explicitly to this value */
 	bool pktinfo; /* IP_PKTINFO / IPV6_RECVPKTINFO (UDP) */
-	bool timestamps; /* SO_TIMESTAMPNS (UDP) */
 	bool gro; /* UDP_GRO: runs of equal datagrams arrive as one (UDP) */
-	bool drops; /* SO_RXQ_OVFL: receive-queue drops as a cmsg (UDP) */
 	int rcvbuf; /* bytes, 0 = kernel default; FORCE tried first */
 	int sndbuf;
 	int backlog; /* TCP listen(2); 0 = SOMAXCONN */
@@ -51,9 +49,6 @@ int sock_open(enum sock_proto proto, const struct addr *a,
 /* Client side: a non-blocking socket connected (UDP) or connecting (TCP). */
 int sock_connect(
     enum sock_proto proto, const struct addr *peer, const struct sock_opts *o);
-
-/* Accepts one connection, non-blocking, close-on-exec, TCP_NODELAY. */
-int sock_accept(int listener, struct addr *peer);
 
 /* Turns UDP_GRO on or off later; a kernel without it goes on without. */
 void sock_udp_gro(int fd, bool on);

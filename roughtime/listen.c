@@ -43,6 +43,8 @@ options(const struct settings *s, const struct listen_socket *l)
 		/* old connections in TIME_WAIT must not hold up a restart;
 		 * unlike UDP, a listener still keeps everybody else out */
 		o.reuseaddr = true;
+		/* replies are whole messages: waiting for more only delays */
+		o.nodelay = true;
 	}
 	return o;
 }

@@ -10,7 +10,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "net/sock.h"
+#include "net/tcp.h"
 
 #define ACCEPT_ROUND 16 /* connections taken in one turn of a listener */
 #define ACCEPT_LAST_ROUNDS 256 /* SOMAXCONN is 4096 */
@@ -313,7 +313,7 @@ out_of_fds(struct stream *s, int listener)
 	    "files or lower tcp.max_connections");
 	if (s->reserve_fd >= 0)
 		close(s->reserve_fd);
-	fd = sock_accept(listener, &peer);
+	fd = tcp_accept(listener, &peer);
 	if (fd >= 0)
 		close(fd);
 	s->reserve_fd = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
@@ -348,7 +348,7 @@ accept_some(struct listener *l)
 	struct addr peer;
 
 	for (int i = 0; i < ACCEPT_ROUND; i++) {
-		int fd = sock_accept(l->io.fd, &peer);
+		int fd = tcp_accept(l->io.fd, &peer);
 
 		if (fd < 0) {
 			accept_fault(l->stream, l->io.fd);

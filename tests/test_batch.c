@@ -20,7 +20,7 @@
 #define IN_CAP 100
 #define OUT_CAP 65536
 
-static const struct sock_opts wild = { .pktinfo = true, .drops = true };
+static const struct sock_opts wild = { .pktinfo = true };
 static const struct sock_opts plain = { 0 };
 
 static int
@@ -379,30 +379,6 @@ no_reply_to_port_0(void **state)
 }
 
 static void
-counts_the_queue_overflow(void **state)
-{
-	const struct sock_opts small = { .drops = true, .rcvbuf = 4096 };
-	struct batch *b = new_batch();
-	uint16_t port;
-	int server = server_at("127.0.0.1", &small, &port), n;
-	int client = client_of("127.0.0.1", port);
-	uint32_t received = 0;
-
-	(void)state;
-	for (int i = 0; i < 100; i++)
-		say(client, "flood");
-	while ((n = batch_receive(b, server)) > 0)
-		received += (uint32_t)n;
-	assert_in_range(received, 1, 99);
-	say(client, "after"); /* carries the count of those before it */
-	receive(b, server, 1);
-	assert_int_equal(batch_overflow(b), 100 - received);
-	close(client);
-	close(server);
-	batch_free(b);
-}
-
-static void
 faults_are_told_from_weather(void **state)
 {
 	struct batch *b = new_batch();
@@ -552,7 +528,6 @@ main(void)
 		cmocka_unit_test(a_withdrawn_reply_is_not_sent),
 		cmocka_unit_test(no_reply_to_a_broadcast),
 		cmocka_unit_test(no_reply_to_port_0),
-		cmocka_unit_test(counts_the_queue_overflow),
 		cmocka_unit_test(faults_are_told_from_weather),
 		cmocka_unit_test(sizes_are_checked),
 		cmocka_unit_test(link_local_keeps_its_link),

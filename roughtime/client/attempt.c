@@ -132,12 +132,12 @@ send_datagram(struct attempt *a, struct asked *q)
 void
 attempt_ask(struct attempt *a, const struct attempt_options *o, uint64_t now_ns)
 {
-	static const struct sock_opts plain;
+	static const struct sock_opts opts = { .nodelay = true };
 	struct asked *q = make_request(a, o);
 
 	a->next_ns = now_ns + ladder_backoff_ns(a->tries);
 	if (a->fd < 0)
-		a->fd = sock_connect(a->seen.proto, &a->peer, &plain);
+		a->fd = sock_connect(a->seen.proto, &a->peer, &opts);
 	if (a->fd < 0) {
 		note_error(a, errno);
 		return;

@@ -29,13 +29,13 @@ hang_up(struct load *l, struct flow *f)
 static bool
 connect_flow(struct load *l, struct flow *f)
 {
-	static const struct sock_opts plain;
+	static const struct sock_opts opts = { .nodelay = true };
 
 	if (!l->sending)
 		return false;
 	if (f->in == NULL)
 		f->in = command_alloc(1, STREAM_LEN);
-	f->fd = sock_connect(SOCK_TCP, &l->o->peer, &plain);
+	f->fd = sock_connect(SOCK_TCP, &l->o->peer, &opts);
 	if (f->fd < 0) {
 		l->r->refused++;
 		return false;

@@ -104,9 +104,9 @@ put_port(struct line *l, const struct addr *a)
 static const char *
 matched(const struct event *e)
 {
-	if (e->kind == EVENT_CLIENT_FILTERED)
-		return "BLOCK_IP";
-	return e->firewall_matched ? "WHITELIST_IP" : "UNKNOWN";
+	if (!e->firewall_matched)
+		return "UNKNOWN";
+	return e->kind == EVENT_CLIENT_FILTERED ? "BLOCK_IP" : "WHITELIST_IP";
 }
 
 static const char *

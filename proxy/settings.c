@@ -43,13 +43,15 @@ proxy_settings_error(struct yaml_errors *e, const struct yaml_node *root,
 	yaml_error(e, at != NULL ? at : root, "%s: %s", whole, text);
 }
 
+/* Also `applications:` with all of them commented out. */
 static bool
-left_out(const struct yaml_node *root, const char *list)
+is_empty(const struct yaml_node *node)
 {
-	const struct yaml_node *node = schema_find(root, list);
-
-	return node == NULL ||
-	    (node->kind == YAML_SEQUENCE && node->child == NULL);
+	if (node == NULL)
+		return true;
+	if (node->kind == YAML_SCALAR)
+		return !node->quoted && node->text[0] == '\0';
+	return node->kind == YAML_SEQUENCE && node->child == NULL;
 }
 
 static void
@@ -60,7 +62,7 @@ make_apps(
 	struct proxy_settings *s = &raw->s;
 	const struct yaml_node *at = schema_find(root, "applications");
 
-	if (left_out(root, "applications"))
+	if (is_empty(at))
 		yaml_error(e, at != NULL ? at : root,
 		    "applications: expected at least one, such as "
 		    "[{name: ssh, protocol: tcp/22, edge_ips: all, "

@@ -155,6 +155,8 @@ test_words(void **state)
 		    "disconnect", "UNKNOWN", "v1" },
 		{ EVENT_CLIENT_FILTERED, true, 1, APP_HEADER_V2,
 		    STATUS_FIREWALL, "clientFiltered", "BLOCK_IP", "v2" },
+		{ EVENT_CLIENT_FILTERED, false, 1, APP_HEADER_V2,
+		    STATUS_UNAVAILABLE, "clientFiltered", "UNKNOWN", "v2" },
 		{ EVENT_RESOLVE_ORIGIN, true, 1, APP_HEADER_V2_FIRST,
 		    STATUS_RESOLVE_FAILED, "resolveOrigin", "WHITELIST_IP",
 		    "v2-first" },
@@ -246,6 +248,7 @@ test_longest(void **state)
 		struct app a = make_app("");
 		struct event e = { .kind = EVENT_CLIENT_FILTERED,
 			.app = &a,
+			.firewall_matched = true,
 			.client_bytes = INT64_MAX,
 			.origin_bytes = INT64_MAX,
 			.client_rtt_ns = INT64_MAX,

@@ -16,31 +16,31 @@ class Load(threading.Thread):
     """One flow that keeps WINDOW requests under way, until told to stop.
 
     On the loopback nothing is lost but what the daemon loses: every request
-    must get a verified reply.
+    must get a verified reply, over UDP and over one TCP connection.
     """
 
-    def __init__(self, port, public):
+    def __init__(self, port, public, kind):
         super().__init__()
-        self.port, self.public = port, public
+        self.port, self.public, self.kind = port, public, kind
         self.asked = self.answered = 0
         self.halt, self.failure, self.keys = False, None, set()
 
     def run(self):
         try:
-            with harness.Udp("127.0.0.1", self.port) as udp:
-                self.flow(udp)
+            with self.kind("127.0.0.1", self.port) as way:
+                self.flow(way)
         except BaseException as e:  # told to the main thread by check()
             self.failure = e
 
-    def flow(self, udp):
+    def flow(self, way):
         waiting = {}
         while waiting or not self.halt:
             while len(waiting) < WINDOW and not self.halt:
                 packet = oracle.request("rfc")
                 waiting[harness.nonce_of(packet)] = packet
-                udp.send(packet)
+                way.send(packet)
                 self.asked += 1
-            reply = udp.receive()
+            reply = way.receive()
             assert reply is not None, f"{len(waiting)} requests lost"
             request = waiting.pop(harness.nonce_of(reply))
             self.keys.add(harness.checked(request, reply,
@@ -53,8 +53,9 @@ def load(identity):
     flows = []
 
     def begin(daemon):
-        for _ in range(FLOWS):
-            flows.append(Load(daemon.port, identity.public))
+        for i in range(FLOWS):
+            flows.append(Load(daemon.port, identity.public,
+                              (harness.Udp, harness.Tcp)[i % 2]))
             flows[-1].start()
         harness.until(lambda: all(f.answered > 20 or f.failure
                                   for f in flows), "load is on")
@@ -92,8 +93,9 @@ def test_sighup_under_load_loses_nothing(start, load):
     finish(flows)
     check(flows)
     moved = harness.diff(before, daemon.counters())
-    assert moved["udp_received"] == moved["udp_sent"] == \
-        sum(f.asked for f in flows)
+    for kind, name in ((harness.Udp, "udp"), (harness.Tcp, "tcp")):
+        assert moved[f"{name}_received"] == moved[f"{name}_sent"] == \
+            sum(f.asked for f in flows if f.kind is kind)
     assert not [k for k in moved if k.startswith(("drop_", "reject_"))]
 
 

@@ -19,9 +19,21 @@ clock_monotonic_ns(void)
 }
 
 uint64_t
+clock_monotonic_ms(void)
+{
+	return clock_monotonic_ns() / 1000000u;
+}
+
+uint64_t
 clock_realtime_us(void)
 {
 	return read_ns(CLOCK_REALTIME) / 1000;
+}
+
+uint64_t
+clock_unix_s(void)
+{
+	return clock_realtime_us() / 1000000u;
 }
 
 uint64_t

@@ -5,7 +5,9 @@
 #include <stdint.h>
 
 uint64_t clock_monotonic_ns(void);
+uint64_t clock_monotonic_ms(void);
 uint64_t clock_realtime_us(void); /* since 1970-01-01T00:00:00Z */
+uint64_t clock_unix_s(void); /* the same in whole seconds */
 uint64_t clock_thread_cpu_ns(void);
 
 #define CLOCK_RFC3339_LEN 32

@@ -2,7 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
+#include <libgen.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -13,6 +13,16 @@
 #include <unistd.h>
 
 #define FIRST_READ 4096u
+
+char *
+file_directory(char out[static PATH_MAX], const char *path)
+{
+	char copy[PATH_MAX]; /* dirname() may write into it */
+
+	snprintf(copy, sizeof copy, "%s", path);
+	snprintf(out, PATH_MAX, "%s", dirname(copy));
+	return out;
+}
 
 /* Writes the sentence and sets errno; always -1, for `return fail(…)`. */
 __attribute__((format(printf, 3, 4))) static int

@@ -5,10 +5,15 @@
 #ifndef BASE_FILE_H
 #define BASE_FILE_H
 
+#include <limits.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #define FILE_WHY_LEN 512
+
+/* The directory part of `path`, as dirname(3) has it ("." for a bare name).
+ * Returns out; what does not fit is cut. */
+char *file_directory(char out[static PATH_MAX], const char *path);
 
 /*
  * A program may be started with stdin, stdout or stderr closed: then the next

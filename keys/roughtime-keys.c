@@ -279,7 +279,7 @@ show_key(const struct keyfile *k, const struct options *o)
 static const char *
 window_state(const struct bundle *b, char text[static 2 * WHEN_SPAN_LEN])
 {
-	uint64_t now_s = clock_realtime_us() / 1000000;
+	uint64_t now_s = clock_unix_s();
 	char span[WHEN_SPAN_LEN];
 
 	if (now_s < b->not_before_s) {
@@ -493,8 +493,7 @@ delegate(struct secrets *s, const struct options *o)
 	else
 		queue_take_back(&q, n);
 	json_decref(told);
-	if (n == o->count &&
-	    queue_not_after(&q, n - 1) < clock_realtime_us() / 1000000)
+	if (n == o->count && queue_not_after(&q, n - 1) < clock_unix_s())
 		log_warning("this delegation has ended already");
 	return n == o->count ? 0 : -1;
 }
@@ -547,7 +546,7 @@ main(int argc, char **argv)
 	if (file_hold_standard() != 0)
 		return 1; /* nowhere to say why */
 	log_init("roughtime-keys", LOG_LEVEL_INFO);
-	switch (options_parse(&o, argc, argv, clock_realtime_us() / 1000000)) {
+	switch (options_parse(&o, argc, argv, clock_unix_s())) {
 	case OPTIONS_ANSWERED:
 		return finish(0);
 	case OPTIONS_BAD:

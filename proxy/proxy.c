@@ -1,7 +1,6 @@
 #include "proxy/proxy_state.h"
 
 #include <errno.h>
-#include <libgen.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,6 +8,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "base/log.h"
 #include "base/notify.h"
 #include "base/priv.h"
@@ -189,28 +189,21 @@ is_file(const char *event_log)
 	return event_log != NULL && strcmp(event_log, "-") != 0;
 }
 
-static const char *
-directory_of(const char *path, char *buf, size_t len)
-{
-	snprintf(buf, len, "%s", path);
-	return dirname(buf);
-}
-
 /* What stays within reach: the config's directory, and that of the log. */
 static int
 fence(const struct proxy *p)
 {
-	struct priv_path paths[2];
-	char config[4096], log[4096];
-	size_t n = 0;
+	char config[PATH_MAX], log[PATH_MAX];
+	struct priv_path paths[2] = {
+		{ .path = file_directory(config, p->config) },
+	};
+	size_t n = 1;
 
-	paths[n++] = (struct priv_path){ .path = directory_of(p->config, config,
-					     sizeof config) };
 	if (is_file(p->started->event_log))
-		paths[n++] = (struct priv_path){ .path = directory_of(
-						     p->started->event_log, log,
-						     sizeof log),
-			.write = true };
+		paths[n++] = (struct priv_path){
+			.path = file_directory(log, p->started->event_log),
+			.write = true,
+		};
 	if (priv_landlock(paths, n, PRIV_MAY_CONNECT) >= 0)
 		return 0;
 	log_error("landlock: %s", strerror(errno));

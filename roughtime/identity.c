@@ -27,12 +27,6 @@ struct identities {
 	bool behind; /* a key changed but could not be published */
 };
 
-static uint64_t
-unix_now(void)
-{
-	return clock_realtime_us() / 1000000u;
-}
-
 static size_t
 aligned(size_t n)
 {
@@ -206,7 +200,7 @@ identities_new(const struct identity_settings *s, struct keyholder *holder,
 	ids->holder = holder;
 	if (roster_open(&ids->roster, s, holder, 0) != 0)
 		goto fail;
-	roster_refresh(&ids->roster, unix_now());
+	roster_refresh(&ids->roster, clock_unix_s());
 	if ((must && !roster_usable(&ids->roster, &none)) ||
 	    publish(ids, &ids->roster) != 0)
 		goto fail;
@@ -247,7 +241,7 @@ identities_reload(struct identities *ids, const struct identity_settings *s)
 
 	if (roster_open(&fresh, s, ids->holder, slot) != 0)
 		return -1;
-	roster_refresh(&fresh, unix_now());
+	roster_refresh(&fresh, clock_unix_s());
 	if (!roster_usable(&fresh, &ids->roster) || publish(ids, &fresh) != 0) {
 		roster_close(&fresh);
 		return -1;

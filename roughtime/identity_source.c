@@ -14,12 +14,6 @@
 #define SCAN_MS 60000u
 #define WARNING_MS 86400000u
 
-static uint64_t
-now_ms(void)
-{
-	return clock_monotonic_ns() / 1000000u;
-}
-
 static int
 open_key(struct identity_source *src, const struct identity_config *c,
     struct keyholder *holder, unsigned int slot)
@@ -179,7 +173,7 @@ static bool
 refresh_key(struct identity_source *src, const struct identity_settings *s,
     uint64_t now_s)
 {
-	uint64_t ms = now_ms();
+	uint64_t ms = clock_monotonic_ms();
 
 	if (!key_due(src, s, now_s))
 		return false;
@@ -200,7 +194,7 @@ warn(struct identity_source *src, const struct identity_settings *s,
     uint64_t now_s)
 {
 	char at[CLOCK_RFC3339_LEN], again[CLOCK_RFC3339_LEN];
-	uint64_t next_s, ms = now_ms();
+	uint64_t next_s, ms = clock_monotonic_ms();
 	uint64_t end_s = bundlequeue_end(src->queue, now_s, &next_s);
 
 	if (end_s == now_s)
@@ -226,7 +220,7 @@ warn(struct identity_source *src, const struct identity_settings *s,
 static void
 rescan(struct identity_source *src)
 {
-	uint64_t ms = now_ms();
+	uint64_t ms = clock_monotonic_ms();
 	char why[FILE_WHY_LEN];
 
 	if (ms < src->next_scan_ms)

@@ -40,18 +40,12 @@ say_dead(struct keyholder *h)
 	h->dead = true;
 }
 
-static uint64_t
-now_ms(void)
-{
-	return clock_monotonic_ns() / 1000000u;
-}
-
 /* Waits for one message until `end_ms`. 1: here it is, 0: none, -1: dead. */
 static int
 receive(struct keyholder *h, uint64_t end_ms)
 {
 	struct pollfd p = { .fd = h->fd, .events = POLLIN };
-	uint64_t now = now_ms();
+	uint64_t now = clock_monotonic_ms();
 	ssize_t n;
 
 	if (now >= end_ms)
@@ -70,14 +64,14 @@ static int
 await(struct keyholder *h, uint32_t sequence, unsigned int timeout_ms,
     char *why, size_t len)
 {
-	uint64_t end_ms = now_ms() + timeout_ms;
+	uint64_t end_ms = clock_monotonic_ms() + timeout_ms;
 	int r;
 
 	do {
 		r = receive(h, end_ms);
 		if (r == 1 && h->answer.sequence == sequence)
 			break;
-	} while (r >= 0 && now_ms() < end_ms);
+	} while (r >= 0 && clock_monotonic_ms() < end_ms);
 	if (r == 1 && h->answer.sequence == sequence && h->answer.failed == 0)
 		return 0;
 	if (r < 0) {
@@ -210,13 +204,13 @@ reaped(pid_t pid)
 void
 keyholder_stop(struct keyholder *h)
 {
-	uint64_t end_ms = now_ms() + STOP_MS;
+	uint64_t end_ms = clock_monotonic_ms() + STOP_MS;
 
 	if (h == NULL)
 		return;
 	close(h->fd);
 	while (!reaped(h->pid)) {
-		if (now_ms() < end_ms) {
+		if (clock_monotonic_ms() < end_ms) {
 			poll(NULL, 0, 5);
 			continue;
 		}

@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <libgen.h>
 #include <linux/capability.h>
 #include <sched.h>
 #include <signal.h>
@@ -55,23 +54,13 @@ refuse(struct keyholder_answer *a, const char *fmt, ...)
 	a->failed = 1;
 }
 
-/* The directory part of `path`, as text. */
-static void
-directory_of(char out[static PATH_MAX], const char *path)
-{
-	char copy[PATH_MAX];
-
-	snprintf(copy, sizeof copy, "%s", path);
-	snprintf(out, PATH_MAX, "%s", dirname(copy));
-}
-
 /* Landlock alone would say only "permission denied". */
 static bool
 allowed(const struct holder *h, const char *path)
 {
 	char dir[PATH_MAX];
 
-	directory_of(dir, path);
+	file_directory(dir, path);
 	for (size_t i = 0; i < h->ndirs; i++)
 		if (strcmp(h->dirs[i], dir) == 0)
 			return true;
@@ -123,7 +112,7 @@ delegate(
     struct holder *h, const struct keyholder_ask *q, struct keyholder_answer *a)
 {
 	const struct slot *s = &h->vault->slots[q->slot];
-	uint64_t now = clock_realtime_us() / 1000000u;
+	uint64_t now = clock_unix_s();
 
 	if (!s->full)
 		refuse(a, "slot %u holds no key", q->slot);
@@ -269,7 +258,7 @@ list_directories(struct holder *h, const struct keyholder_config *c)
 		if (stat(c->paths[i], &st) == 0 && S_ISDIR(st.st_mode))
 			snprintf(h->dirs[i], PATH_MAX, "%s", c->paths[i]);
 		else
-			directory_of(h->dirs[i], c->paths[i]);
+			file_directory(h->dirs[i], c->paths[i]);
 		trim(h->dirs[i]);
 	}
 	h->ndirs = c->npaths;

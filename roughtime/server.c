@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <libgen.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "base/priv.h"
 #include "net/limit.h"
@@ -158,30 +158,20 @@ fail:
 	return NULL;
 }
 
-static const char *
-directory_of(const char *path, char *buf, size_t len)
-{
-	snprintf(buf, len, "%s", path);
-	return dirname(buf);
-}
-
 /* What a reload has to read again: the config file and the bundles. */
 static int
 confine(struct server *s)
 {
-	struct priv_path paths[SETTINGS_IDENTITIES_MAX + 1];
+	struct priv_path paths[SETTINGS_IDENTITIES_MAX + 1] = { 0 };
 	const struct settings_identity *id = s->started->identities.items;
-	char directory[4096];
+	char directory[PATH_MAX];
 	size_t n = 0;
 
 	if (s->options->config != NULL)
-		paths[n++] =
-		    (struct priv_path){ .path = directory_of(s->options->config,
-					    directory, sizeof directory) };
+		paths[n++].path = file_directory(directory, s->options->config);
 	for (size_t i = 0; i < s->started->identities.count; i++) {
 		if (id[i].delegations != NULL)
-			paths[n++] =
-			    (struct priv_path){ .path = id[i].delegations };
+			paths[n++].path = id[i].delegations;
 	}
 	if (priv_landlock(paths, n, PRIV_NO_CONNECT) < 0) {
 		log_error("landlock: %s", strerror(errno));
@@ -432,7 +422,7 @@ tick_event(struct ev_loop *loop, ev_timer *w, int events)
 	if (s->reload_waits)
 		server_reload(s);
 	server_follow_clock(s);
-	identities_tick(s->identities, clock_realtime_us() / 1000000);
+	identities_tick(s->identities, clock_unix_s());
 }
 
 static void

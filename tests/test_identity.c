@@ -24,12 +24,6 @@ static char dir[PATH_MAX], key_path[PATH_MAX], second_path[PATH_MAX];
 static struct testkey key, second, offline;
 static struct keyholder *holder;
 
-static uint64_t
-now_s(void)
-{
-	return clock_realtime_us() / 1000000u;
-}
-
 static struct identity_settings
 settings(const struct identity_config *list, size_t count)
 {
@@ -99,7 +93,7 @@ makes_a_snapshot(void **state)
 	struct identities *ids;
 	const struct identity_snapshot *s;
 	uint8_t srv[CERT_SRV_LEN];
-	uint64_t now = now_s();
+	uint64_t now = clock_unix_s();
 
 	(void)state;
 	testbundle_put(&offline, 9, now - HOUR, now + DAY, dir, "1.bundle");
@@ -200,7 +194,7 @@ may_start_without_delegation(void **state)
 {
 	struct identity_settings s = settings(bundles, 1);
 	struct identities *ids = identities_new(&s, NULL, WORKERS, false);
-	uint64_t now = now_s();
+	uint64_t now = clock_unix_s();
 
 	(void)state;
 	assert_non_null(ids);
@@ -216,7 +210,7 @@ static void
 rotates_before_the_end(void **state)
 {
 	struct identities *ids = make(one_key, 1);
-	uint64_t now = now_s(), first, generation;
+	uint64_t now = clock_unix_s(), first, generation;
 	const struct identity_snapshot *held = identity_acquire(ids, 1);
 	struct response_key before = held->keys[0], after;
 	uint64_t maxt = before.delegation.maxt_s;
@@ -247,7 +241,7 @@ static void
 follows_clock_steps(void **state)
 {
 	struct identities *ids = make(one_key, 1);
-	uint64_t now = now_s();
+	uint64_t now = clock_unix_s();
 	struct response_key k;
 
 	(void)state;
@@ -267,7 +261,7 @@ long_overlap_does_not_renew_for_ever(void **state)
 {
 	struct identity_settings s = settings(one_key, 1);
 	struct identities *ids;
-	uint64_t now = now_s();
+	uint64_t now = clock_unix_s();
 
 	(void)state;
 	s.overlap_s = 2 * DAY;
@@ -338,7 +332,7 @@ goes_from_bundle_to_bundle(void **state)
 {
 	struct identities *ids;
 	struct capture said;
-	uint64_t now = now_s();
+	uint64_t now = clock_unix_s();
 	bool changed;
 
 	(void)state;
@@ -381,7 +375,7 @@ warns_of_a_gap(void **state)
 {
 	struct identities *ids;
 	struct capture said;
-	uint64_t now = now_s();
+	uint64_t now = clock_unix_s();
 
 	(void)state;
 	testbundle_put(&offline, 1, now - HOUR, now + DAY, dir, "1.bundle");
@@ -440,7 +434,7 @@ failed_reload_changes_nothing(void **state)
 {
 	struct identities *ids;
 	struct identity_settings s = settings(mixed, 2);
-	uint64_t now = now_s(), generation, same;
+	uint64_t now = clock_unix_s(), generation, same;
 	struct response_key before, after;
 	char path[PATH_MAX];
 
@@ -467,7 +461,7 @@ describes(void **state)
 {
 	struct identities *ids;
 	struct capture said;
-	uint64_t now = now_s();
+	uint64_t now = clock_unix_s();
 
 	(void)state;
 	testbundle_put(&offline, 9, now - HOUR, now + DAY, dir, "1.bundle");
@@ -524,7 +518,7 @@ workers_and_publisher_do_not_meet(void **state)
 	atomic_bool stop = false;
 	struct hammer h[WORKERS];
 	pthread_t threads[WORKERS];
-	uint64_t now = now_s(), first, last;
+	uint64_t now = clock_unix_s(), first, last;
 	int published = 0;
 
 	(void)state;

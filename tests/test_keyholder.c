@@ -22,12 +22,6 @@ static const uint8_t online[CERT_PUBLIC_LEN] = { 1, 2, 3 };
 static char dir[PATH_MAX];
 static struct testkey key;
 
-static uint64_t
-now_s(void)
-{
-	return clock_realtime_us() / 1000000u;
-}
-
 /* The value of one line of /proc/PID/status. */
 static void
 status_of(pid_t pid, const char *name, char out[static 64])
@@ -80,8 +74,8 @@ static int
 delegate_now(
     struct keyholder *h, unsigned int slot, struct delegation *d, char *why)
 {
-	return keyholder_delegate(h, slot, online, now_s() - 3600,
-	    now_s() + 3600, d, why, FILE_WHY_LEN);
+	return keyholder_delegate(h, slot, online, clock_unix_s() - 3600,
+	    clock_unix_s() + 3600, d, why, FILE_WHY_LEN);
 }
 
 /* What it signs is a delegation of that key, of every kind. */
@@ -89,7 +83,8 @@ static void
 signs(void **state)
 {
 	struct keyholder *h = start_loaded();
-	uint64_t mint = now_s() - 3600, maxt = now_s() + DAY - 3700;
+	uint64_t mint = clock_unix_s() - 3600,
+		 maxt = clock_unix_s() + DAY - 3700;
 	struct delegation d, again;
 	struct testkey k;
 	struct bundle b;
@@ -136,7 +131,7 @@ refuses_windows(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < sizeof windows / sizeof windows[0]; i++) {
-		uint64_t now = now_s();
+		uint64_t now = clock_unix_s();
 		int r = keyholder_delegate(h, 0, online,
 		    now + (uint64_t)windows[i].mint,
 		    now + (uint64_t)windows[i].maxt, &d, why, sizeof why);
@@ -411,7 +406,7 @@ hanging_is_bounded(void **state)
 	struct delegation d;
 	char why[FILE_WHY_LEN];
 	pid_t pid = test_last_child();
-	uint64_t now = now_s(), before = clock_monotonic_ns();
+	uint64_t now = clock_unix_s(), before = clock_monotonic_ns();
 
 	(void)state;
 	assert_int_equal(kill(pid, SIGSTOP), 0);

@@ -201,10 +201,12 @@ proxy_settings_fixed_change(const struct proxy_settings *was,
 		bool same;
 	} fixed[] = {
 		{ "workers", was->workers == now->workers },
+		{ "event_log", same_text(was->event_log, now->event_log) },
 		{ "control", same_text(was->control, now->control) },
 		{ "user", same_text(was->user, now->user) },
 		{ "udp_flows", was->udp_flows == now->udp_flows },
 		{ "tcp_sessions", was->tcp_sessions == now->tcp_sessions },
+		{ "splice_after", was->splice_after == now->splice_after },
 	};
 	size_t used = 0;
 

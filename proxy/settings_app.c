@@ -248,6 +248,9 @@ check_words(const struct app *a, const struct proxy_raw_app *raw,
 		proxy_settings_error(at->e, at->root, at->index, "tls",
 		    "%s is not built yet, expected off",
 		    proxy_tls_words[raw->tls]);
+	if (a->proto == SOCK_TCP && raw->limits.bytes_per_s > 0)
+		proxy_settings_error(at->e, at->root, at->index,
+		    "limits.bytes_per_s", "not built yet for TCP, expected 0");
 }
 
 static struct app_prefix *

@@ -108,6 +108,7 @@ test_values(void **state)
 	    "    proxy_protocol: off\n"
 	    "    ip_firewall: {deny: [203.0.113.0/24]}\n"
 	    "    idle_timeout_s: 30\n"
+	    "    limits: {bytes_per_s: 1000}\n"
 	    "  - name: range\n"
 	    "    protocol: tcp/1000-2000\n"
 	    "    edge_ips: all\n"
@@ -121,7 +122,7 @@ test_values(void **state)
 	    "    connect_timeout_s: 2\n"
 	    "    lifetime_s: 1d\n"
 	    "    limits: {connections: 5, connections_per_prefix: 2, "
-	    "new_per_s: 1.5, new_per_s_per_prefix: 0.5, bytes_per_s: 1000, "
+	    "new_per_s: 1.5, new_per_s_per_prefix: 0.5, "
 	    "prefix4: 24, prefix6: 48}\n"
 	    "  - {name: ranged port, protocol: udp/53-54, edge_ips: ipv6, "
 	    "origin_direct: udp://192.0.2.7, origin_port: 7-8, "
@@ -137,6 +138,7 @@ test_values(void **state)
 	assert_addr(&a->deny[0].address, "203.0.113.0:0");
 	assert_int_equal(a->deny[0].bits, 24);
 	assert_int_equal(a->timeouts.idle_ms, 30000);
+	assert_int_equal(a->limits.bytes_per_s, 1000);
 	a = &s.app[1];
 	assert_int_equal(a->edges, 2);
 	assert_addr(&a->edge[0], "0.0.0.0:0");
@@ -158,7 +160,6 @@ test_values(void **state)
 	assert_int_equal(a->limits.connections_per_prefix, 2);
 	assert_true(a->limits.new_per_s == 1.5);
 	assert_true(a->limits.new_per_s_per_prefix == 0.5);
-	assert_int_equal(a->limits.bytes_per_s, 1000);
 	assert_int_equal(a->limits.prefix4, 24);
 	assert_int_equal(a->limits.prefix6, 48);
 	a = &s.app[2];
@@ -411,6 +412,9 @@ static const struct {
 	{ TCP(SSH_TO ", idle_timout_s: 5"),
 	    { "f:2:96: applications[0].idle_timout_s: unknown key; "
 	      "did you mean \"idle_timeout_s\"?" } },
+	{ TCP(SSH_TO ", limits: {bytes_per_s: 9}"),
+	    { "f:2:118: applications[0].limits.bytes_per_s: not built "
+	      "yet for TCP, expected 0" } },
 	{ TCP(SSH_TO ", limits: {prefix4: 33}"),
 	    { "f:2:114: applications[0].limits.prefix4: expected an "
 	      "integer from 1 to 32 bits, got \"33\"" } },
@@ -544,10 +548,12 @@ test_fixed(void **state)
 		const char *keys; /* NULL: a reload changes it */
 	} cases[] = {
 		{ PLAIN, NULL },
-		{ UDP(DNS_TO) "event_log: \"-\"\ndrain_s: 1\n", NULL },
+		{ UDP(DNS_TO) "rcvbuf: 9\ndrain_s: 1\n", NULL },
 		{ PLAIN "workers: 9\nudp_flows: 99\n", "workers, udp_flows" },
 		{ PLAIN "control: /c\nuser: u\ntcp_sessions: 99\n",
 		    "control, user, tcp_sessions" },
+		{ PLAIN "event_log: \"-\"\nsplice_after: 9\n",
+		    "event_log, splice_after" },
 	};
 	struct proxy_settings was, now;
 	char buf[128];

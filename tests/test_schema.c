@@ -529,6 +529,48 @@ nodes_are_found(void **state)
 	yaml_tree_free(root);
 }
 
+/* Where the row says so, one value stands for a list of one. */
+static void
+test_lone_item(void **state)
+{
+	static const struct schema_row lone_rows[] = {
+		{ "names", SCHEMA_LIST, AT(config, names), .min = 1, .max = 2,
+		    .item_type = SCHEMA_STRING, .lone = true },
+		{ 0 },
+	};
+	static const struct {
+		const char *text;
+		size_t count;
+		const char *error;
+	} cases[] = {
+		{ "names: a\nother: b\n", 1, "c.yaml:2:1: other: unknown" },
+		{ "names: [a]\n", 1, NULL },
+		{ "names: [a, b]\n", 2, NULL },
+		{ "names:\n", 0, "c.yaml:1:7: names: expected a list of 1" },
+		{ "names: {a: b}\n", 0, "c.yaml:1:8: names: expected a list" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		struct yaml_errors e;
+		struct yaml_node *root = parse(&e, cases[i].text);
+		struct config c = { 0 };
+
+		schema_load(lone_rows, root, &c, &e);
+		assert_int_equal(c.names.count, cases[i].count);
+		if (cases[i].count > 0)
+			assert_string_equal(*(char **)c.names.items, "a");
+		assert_int_equal(e.count, cases[i].error != NULL ? 1 : 0);
+		if (e.count > 0)
+			assert_int_equal(strncmp(e.lines[0], cases[i].error,
+					     strlen(cases[i].error)),
+			    0);
+		schema_free(lone_rows, &c);
+		yaml_tree_free(root);
+		yaml_errors_free(&e);
+	}
+}
+
 int
 main(void)
 {
@@ -542,6 +584,7 @@ main(void)
 		cmocka_unit_test(all_errors_are_told),
 		cmocka_unit_test(long_lists_end),
 		cmocka_unit_test(nodes_are_found),
+		cmocka_unit_test(test_lone_item),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -21,6 +21,16 @@ def pytest_terminal_summary(terminalreporter):
         terminalreporter.write_line(f"DID NOT RUN: {node}: {why}", red=True)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def nothing_is_left_running():
+    """A story that fails half-way may leave its daemon behind."""
+    yield
+    for daemon in harness.daemons:
+        if daemon.child is not None and daemon.alive():
+            daemon.child.kill()
+            daemon.child.wait()
+
+
 @pytest.fixture
 def tmp_path(tmp_path_factory):
     return harness.new_directory(tmp_path_factory, "story")

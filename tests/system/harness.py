@@ -82,6 +82,9 @@ class Identity:
         return base64.b64decode(line[1])
 
 
+daemons = []  # all that were made, so that none outlives the session
+
+
 class Roughtimed:
     """The daemon under a configuration, stopped by its pid."""
 
@@ -93,6 +96,7 @@ class Roughtimed:
         self.config_path = directory / f"{name}.yaml"
         self.log_path = directory / f"{name}.log"
         self.child = None
+        daemons.append(self)
 
     def write_config(self, config):
         self.config = config

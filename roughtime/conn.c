@@ -4,7 +4,6 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#include "base/wire.h"
 #include "roughtime/counters.h"
 #include "roughtime/message.h"
 #include "roughtime/response.h"
@@ -52,25 +51,6 @@ conn_read(struct conn *c)
 		conn_end(c, COUNTER_TCP_CLOSED_ERROR);
 }
 
-enum conn_frame
-conn_frame(const uint8_t *bytes, size_t len, size_t max_frame, size_t *total)
-{
-	static const uint8_t magic[8] = { 'R', 'O', 'U', 'G', 'H', 'T', 'I',
-		'M' };
-	size_t seen = len < sizeof magic ? len : sizeof magic;
-
-	*total = 0;
-	/* at the first wrong byte, before any length is believed */
-	if (seen > 0 && memcmp(bytes, magic, seen) != 0)
-		return CONN_FRAME_ALIEN;
-	if (len < FRAME_LEN)
-		return CONN_FRAME_PART;
-	if (wire_get32(bytes + 8) > max_frame - FRAME_LEN)
-		return CONN_FRAME_TOO_LONG; /* before a sum that may wrap */
-	*total = (size_t)wire_get32(bytes + 8) + FRAME_LEN;
-	return len < *total ? CONN_FRAME_PART : CONN_FRAME_WHOLE;
-}
-
 /* Room for one more reply behind those that this turn's jobs will write. */
 static bool
 has_room(struct conn *c)
@@ -100,18 +80,18 @@ conn_next(struct conn *c, uint64_t now_ns, struct view *frame)
 	c->held = false;
 	if (c->closing)
 		return false;
-	switch (conn_frame(
+	switch (frame_scan(
 	    c->in + c->taken, c->in_len - c->taken, c->max_frame, &total)) {
-	case CONN_FRAME_PART:
+	case FRAME_SCAN_PART:
 		part_came(c, now_ns);
 		return false;
-	case CONN_FRAME_ALIEN:
+	case FRAME_SCAN_ALIEN:
 		conn_end(c, COUNTER_TCP_CLOSED_NOT_ROUGHTIME);
 		return false;
-	case CONN_FRAME_TOO_LONG:
+	case FRAME_SCAN_TOO_LONG:
 		conn_end(c, COUNTER_TCP_CLOSED_FRAME_TOO_LONG);
 		return false;
-	case CONN_FRAME_WHOLE:
+	case FRAME_SCAN_WHOLE:
 		break;
 	}
 	c->times.frame_since_ns = 0;

@@ -86,17 +86,6 @@ bool conn_waiting(const struct conn *c); /* for the peer to read */
 /* The libev events that it has use for now. */
 int conn_events(const struct conn *c);
 
-/* What the bytes at the start of a buffer are. */
-enum conn_frame {
-	CONN_FRAME_PART = 0, /* wait for more */
-	CONN_FRAME_WHOLE,
-	CONN_FRAME_ALIEN, /* does not begin with ROUGHTIM */
-	CONN_FRAME_TOO_LONG,
-};
-/* `max_frame`: FRAME_LEN bytes at least. */
-enum conn_frame
-conn_frame(const uint8_t *bytes, size_t len, size_t max_frame, size_t *total);
-
 /* The reason (enum counter) to close at `now_ns`, 0: none yet. */
 unsigned int conn_overdue(const struct conn_times *t,
     const struct conn_limits *limits, uint64_t now_ns);

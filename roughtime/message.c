@@ -166,6 +166,23 @@ frame_decode(struct view packet, struct view *message)
 	return FRAME_OK;
 }
 
+enum frame_scan
+frame_scan(const uint8_t *bytes, size_t len, size_t max, size_t *total)
+{
+	size_t seen = len < sizeof magic ? len : sizeof magic;
+
+	*total = 0;
+	/* at the first wrong byte, before any length is believed */
+	if (seen > 0 && memcmp(bytes, magic, seen) != 0)
+		return FRAME_SCAN_ALIEN;
+	if (len < FRAME_LEN)
+		return FRAME_SCAN_PART;
+	*total = (size_t)wire_get32(bytes + sizeof magic) + FRAME_LEN;
+	if (*total > max)
+		return FRAME_SCAN_TOO_LONG;
+	return len < *total ? FRAME_SCAN_PART : FRAME_SCAN_WHOLE;
+}
+
 size_t
 message_size(const struct message_field *fields, size_t n)
 {

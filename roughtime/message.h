@@ -87,6 +87,17 @@ struct view message_value(const struct message *m, uint32_t i);
 /* Takes the frame off: *message is what follows it. */
 enum frame_fault frame_decode(struct view packet, struct view *message);
 
+/* What the bytes at the start of a stream of frames are. */
+enum frame_scan {
+	FRAME_SCAN_PART = 0, /* wait for more */
+	FRAME_SCAN_WHOLE,
+	FRAME_SCAN_ALIEN, /* does not begin with ROUGHTIM */
+	FRAME_SCAN_TOO_LONG, /* over `max` bytes, the 12 of the frame counted */
+};
+/* *total: bytes of the first frame, 0 while its length is not known. */
+enum frame_scan
+frame_scan(const uint8_t *bytes, size_t len, size_t max, size_t *total);
+
 struct message_field {
 	uint32_t tag;
 	struct view value; /* data NULL: `len` zero bytes */

@@ -329,6 +329,38 @@ frame_round_trip(void **state)
 	guard_free(out, FRAME_LEN);
 }
 
+/* Every length of the first bytes, right and wrong. */
+static void
+frames_of_a_stream(void **state)
+{
+	uint8_t whole[100] = { 0 }, wrong[100];
+	size_t total;
+
+	(void)state;
+	frame_encode(whole, 100 - FRAME_LEN);
+	for (size_t len = 0; len < 100; len++)
+		assert_int_equal(
+		    frame_scan(whole, len, 100, &total), FRAME_SCAN_PART);
+	assert_int_equal(frame_scan(whole, 100, 100, &total), FRAME_SCAN_WHOLE);
+	assert_int_equal(total, 100);
+	assert_int_equal(
+	    frame_scan(whole, 100, 99, &total), FRAME_SCAN_TOO_LONG);
+	/* the length is believed before the bytes came */
+	assert_int_equal(
+	    frame_scan(whole, FRAME_LEN, 99, &total), FRAME_SCAN_TOO_LONG);
+	for (size_t i = 0; i < 8; i++) {
+		memcpy(wrong, whole, 100);
+		wrong[i] ^= 1;
+		for (size_t len = 0; len <= 100; len++)
+			assert_int_equal(frame_scan(wrong, len, 100, &total),
+			    len > i ? FRAME_SCAN_ALIEN : FRAME_SCAN_PART);
+	}
+	memcpy(wrong, whole, 100);
+	memset(wrong + 8, 0xff, 4); /* 4 GiB */
+	assert_int_equal(
+	    frame_scan(wrong, 100, 65535, &total), FRAME_SCAN_TOO_LONG);
+}
+
 int
 main(void)
 {
@@ -342,6 +374,7 @@ main(void)
 		cmocka_unit_test(encodes_what_it_decodes),
 		cmocka_unit_test(encodes_to_the_last_byte),
 		cmocka_unit_test(frame_round_trip),
+		cmocka_unit_test(frames_of_a_stream),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

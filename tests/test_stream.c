@@ -66,36 +66,6 @@ say(int far, const uint8_t *bytes, size_t len)
 	assert_int_equal(write(far, bytes, len), len);
 }
 
-/* Every length of the first bytes, right and wrong. */
-static void
-test_frame(void **state)
-{
-	const uint8_t *f = frame(100, 7);
-	uint8_t wrong[100];
-	size_t total;
-
-	(void)state;
-	for (size_t len = 0; len < 100; len++)
-		assert_int_equal(
-		    conn_frame(f, len, 100, &total), CONN_FRAME_PART);
-	assert_int_equal(conn_frame(f, 100, 100, &total), CONN_FRAME_WHOLE);
-	assert_int_equal(total, 100);
-	assert_int_equal(conn_frame(f, 100, 99, &total), CONN_FRAME_TOO_LONG);
-	/* the length is believed before the bytes came */
-	assert_int_equal(conn_frame(f, 12, 99, &total), CONN_FRAME_TOO_LONG);
-	for (size_t i = 0; i < 8; i++) {
-		memcpy(wrong, f, 100);
-		wrong[i] ^= 1;
-		for (size_t len = 0; len <= 100; len++)
-			assert_int_equal(conn_frame(wrong, len, 100, &total),
-			    len > i ? CONN_FRAME_ALIEN : CONN_FRAME_PART);
-	}
-	memcpy(wrong, f, 100);
-	memset(wrong + 8, 0xff, 4); /* 4 GiB */
-	assert_int_equal(
-	    conn_frame(wrong, 100, 65535, &total), CONN_FRAME_TOO_LONG);
-}
-
 static void
 test_overdue(void **state)
 {
@@ -320,7 +290,6 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_frame),
 		cmocka_unit_test(test_overdue),
 		cmocka_unit_test(test_fatal),
 		cmocka_unit_test(test_trickle),

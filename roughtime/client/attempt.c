@@ -8,7 +8,6 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "base/wire.h"
 #include "roughtime/client/command.h"
 #include "roughtime/message.h"
 #include "roughtime/request.h"
@@ -208,9 +207,10 @@ passes_compat(const struct attempt *a, const struct attempt_options *o,
 		&compat) == VERIFY_OK;
 }
 
-void
-attempt_judge(struct attempt *a, const struct attempt_options *o,
-    struct view packet, uint64_t now_ns)
+/* What a packet from the peer means for this attempt. */
+static void
+judge(struct attempt *a, const struct attempt_options *o, struct view packet,
+    uint64_t now_ns)
 {
 	static const uint8_t none[CERT_PUBLIC_LEN];
 	const uint8_t *key = o->public_key != NULL ? o->public_key : none;
@@ -257,7 +257,7 @@ read_datagrams(struct attempt *a, const struct attempt_options *o,
 			note_error(a, errno);
 		if (n < 0)
 			return;
-		attempt_judge(a, o, (struct view){ buffer, (size_t)n }, now_ns);
+		judge(a, o, (struct view){ buffer, (size_t)n }, now_ns);
 	}
 }
 
@@ -296,24 +296,22 @@ write_stream(struct attempt *a, uint64_t now_ns)
 static bool
 take_frames(struct attempt *a, const struct attempt_options *o, uint64_t now_ns)
 {
-	while (a->in_len >= FRAME_LEN && a->state == ATTEMPT_WAITING) {
-		struct view rest;
-		size_t len = FRAME_LEN + (size_t)wire_get32(a->in + 8);
+	enum frame_scan scan = FRAME_SCAN_WHOLE;
+	size_t len;
 
-		if (frame_decode((struct view){ a->in, FRAME_LEN }, &rest) ==
-			FRAME_ABSENT ||
-		    len > ATTEMPT_BUFFER) {
-			a->seen.invalid++;
-			a->seen.fault = VERIFY_FRAME;
-			return false;
-		}
-		if (a->in_len < len)
+	while (a->state == ATTEMPT_WAITING) {
+		scan = frame_scan(a->in, a->in_len, ATTEMPT_BUFFER, &len);
+		if (scan != FRAME_SCAN_WHOLE)
 			break;
-		attempt_judge(a, o, (struct view){ a->in, len }, now_ns);
+		judge(a, o, (struct view){ a->in, len }, now_ns);
 		a->in_len -= len;
 		memmove(a->in, a->in + len, a->in_len);
 	}
-	return true;
+	if (scan == FRAME_SCAN_WHOLE || scan == FRAME_SCAN_PART)
+		return true;
+	a->seen.invalid++;
+	a->seen.fault = VERIFY_FRAME;
+	return false;
 }
 
 static void

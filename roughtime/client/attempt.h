@@ -98,8 +98,4 @@ void attempt_event(struct attempt *a, const struct attempt_options *o,
     uint8_t *buffer, uint64_t now_ns);
 short attempt_poll_events(const struct attempt *a);
 
-/* Judges one packet from the peer as if it had come just now. */
-void attempt_judge(struct attempt *a, const struct attempt_options *o,
-    struct view packet, uint64_t now_ns);
-
 #endif

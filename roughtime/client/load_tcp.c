@@ -1,12 +1,12 @@
+#include "roughtime/client/load.h"
+
 #include <errno.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "base/wire.h"
 #include "roughtime/client/command.h"
-#include "roughtime/client/load.h"
 #include "roughtime/message.h"
 
 #define STREAM_LEN 65536
@@ -83,21 +83,17 @@ write_one(struct load *l, struct flow *f, uint64_t now_ns)
 static bool
 take_frames(struct load *l, struct flow *f, uint64_t now_ns)
 {
-	size_t at = 0;
+	enum frame_scan scan;
+	size_t at = 0, len;
 
-	while (f->in_len - at >= FRAME_LEN) {
-		size_t len = FRAME_LEN + (size_t)wire_get32(f->in + at + 8);
-
-		if (len > STREAM_LEN)
-			return false;
-		if (f->in_len - at < len)
-			break;
+	while ((scan = frame_scan(f->in + at, f->in_len - at, STREAM_LEN,
+		    &len)) == FRAME_SCAN_WHOLE) {
 		load_reply(l, f, (struct view){ f->in + at, len }, now_ns);
 		at += len;
 	}
 	f->in_len -= at;
 	memmove(f->in, f->in + at, f->in_len);
-	return true;
+	return scan == FRAME_SCAN_PART;
 }
 
 static bool

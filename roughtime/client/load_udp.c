@@ -1,3 +1,5 @@
+#include "roughtime/client/load.h"
+
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/udp.h>
@@ -5,7 +7,6 @@
 #include <sys/socket.h>
 
 #include "base/clock.h"
-#include "roughtime/client/load.h"
 
 /* Receive rounds in one turn: sending must go on while replies pour in. */
 #define ROUNDS 4

@@ -59,7 +59,4 @@ void measure_free(struct measurement *m);
 /* The exit status that the measurement deserves. */
 int measure_status(const struct measurement *m);
 
-/* An order of n servers: a random one, or that of the seed. */
-void measure_shuffle(size_t *order, size_t n, const struct measure_options *o);
-
 #endif

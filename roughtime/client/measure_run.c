@@ -1,3 +1,5 @@
+#include "roughtime/client/measure.h"
+
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -5,15 +7,14 @@
 
 #include "roughtime/client/command.h"
 #include "roughtime/client/diagnose.h"
-#include "roughtime/client/measure.h"
 #include "roughtime/client/show.h"
 
 /*
- * Fisher and Yates. The seeded stream is for tests; its modulo has a bias of
+ * An order of n servers, by Fisher and Yates: random, or the seed's. The seeded stream is for tests; its modulo has a bias of
  * n / 2^32, which a choice of servers can bear.
  */
-void
-measure_shuffle(size_t *order, size_t n, const struct measure_options *o)
+static void
+shuffle(size_t *order, size_t n, const struct measure_options *o)
 {
 	uint32_t stream[SERVERLIST_MAX] = { 0 };
 
@@ -181,7 +182,7 @@ measure_run(struct measurement *m, const struct serverlist *list,
 
 	memset(m, 0, sizeof *m);
 	m->wanted = o->servers < list->count ? o->servers : list->count;
-	measure_shuffle(order, list->count, o);
+	shuffle(order, list->count, o);
 	for (size_t i = 0; i < list->count && answered < m->wanted; i++) {
 		struct measured *s = &m->asked[m->n_asked++];
 

@@ -78,7 +78,7 @@ show_difference(uint64_t a_us, uint64_t b_us)
 	return a_us > b_us ? (int64_t)distance : -(int64_t)distance;
 }
 
-const char *
+static const char *
 local_clock_str(enum local_clock c)
 {
 	static const char *const words[] = { "agrees", "behind", "ahead",

@@ -30,7 +30,6 @@ enum local_clock {
 	LOCAL_AHEAD,
 	LOCAL_UNKNOWN /* the server claims no usable accuracy */
 };
-const char *local_clock_str(enum local_clock c);
 
 struct offset {
 	int64_t us; /* server - local, at the middle of the round trip */

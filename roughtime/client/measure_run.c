@@ -10,8 +10,9 @@
 #include "roughtime/client/show.h"
 
 /*
- * An order of n servers, by Fisher and Yates: random, or the seed's. The seeded stream is for tests; its modulo has a bias of
- * n / 2^32, which a choice of servers can bear.
+ * An order of n servers, by Fisher and Yates: random, or the seed's. The
+ * seeded stream is for tests; its modulo has a bias of n / 2^32, which a
+ * choice of servers can bear.
  */
 static void
 shuffle(size_t *order, size_t n, const struct measure_options *o)

@@ -145,6 +145,9 @@ proxy_settings_load(struct proxy_settings *s, const char *path)
 	for (size_t i = 0; i < e.count; i++)
 		log_error("%s", e.lines[i]);
 	yaml_errors_free(&e);
+	if (s->control != NULL)
+		log_warning(
+		    "%s: control: not built yet, there is no socket", path);
 	return errors == 0 ? 0 : -1;
 }
 

@@ -31,7 +31,7 @@ struct proxy_settings {
 	size_t apps; /* at least one after a load without errors */
 	int64_t workers; /* 0: as many as cores */
 	char *event_log; /* a file, "-" for stdout; NULL: none */
-	char *control; /* path of the UNIX socket; NULL: none */
+	char *control; /* path of the UNIX socket (not built yet); NULL: none */
 	char *user; /* whom root becomes */
 	int log_level; /* enum log_level */
 	int64_t udp_flows; /* of each worker */

@@ -405,6 +405,9 @@ proxy_run(struct proxy *p)
 		return -1;
 	}
 	edge_log(&p->edges, p->started->app, p->started->apps);
+	if (p->started->sharing.mode == PROXY_SHARING_GUARDED)
+		log_warning("sharing: guarded: the handshake is not built yet; "
+			    "nobody is asked for a port, as with off");
 	if (start_workers(p) == 0) {
 		log_info("%zu %s", p->worker_count,
 		    p->worker_count == 1 ? "worker" : "workers");

@@ -97,9 +97,10 @@ check_values(const struct proxy_settings *s, const struct yaml_node *root,
 {
 	const struct yaml_node *at = schema_find(root, "sharing.mode");
 
-	if (s->sharing.mode != PROXY_SHARING_OFF)
+	if (s->sharing.mode > PROXY_SHARING_GUARDED)
 		yaml_error(e, at != NULL ? at : root,
-		    "sharing.mode: %s is not built yet, expected off",
+		    "sharing.mode: %s is not built yet, expected off or "
+		    "guarded",
 		    proxy_sharing_words[s->sharing.mode]);
 }
 

@@ -19,7 +19,8 @@
 #define PROXY_APPS_MAX 1024
 #define PROXY_WORKERS_MAX 256
 
-enum proxy_sharing_mode { PROXY_SHARING_OFF = 0 };
+/* Guarded without its handshake (not built yet) is the same as off. */
+enum proxy_sharing_mode { PROXY_SHARING_OFF = 0, PROXY_SHARING_GUARDED };
 
 struct proxy_sharing {
 	int mode; /* enum proxy_sharing_mode; others: not built yet */

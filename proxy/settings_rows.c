@@ -7,7 +7,7 @@ const char *const proxy_header_words[] = { "off", "v1", "v2", "v2-first",
 	"simple", NULL };
 const char *const proxy_tls_words[] = { "off", "flexible", "full", "strict",
 	NULL };
-const char *const proxy_sharing_words[] = { "off", "open", "guarded",
+const char *const proxy_sharing_words[] = { "off", "guarded", "open",
 	"reuseport", "activation", "dispatch", "demux", NULL };
 static const char *const balance_words[] = { "round-robin", "least-connections",
 	"source-hash", NULL };

@@ -362,6 +362,9 @@ log_start(struct server *s)
 	listen_log(&s->listeners);
 	identities_describe(s->identities);
 	log_versions(c);
+	if (c->sharing.mode == SETTINGS_SHARING_GUARDED)
+		log_warning("sharing: guarded: the handshake is not built yet; "
+			    "the port is held alone, as with off");
 	log_info("%zu %s, %s, batches of up to %lld, hash: %s", s->worker_count,
 	    s->worker_count == 1 ? "worker" : "workers",
 	    c->ingress == SETTINGS_SHARED_QUEUE ? "shared queue"

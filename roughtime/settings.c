@@ -179,9 +179,10 @@ check_values(const struct settings *s, const struct yaml_node *root,
 		yaml_error(e, place(root, "clock.max_radius_s"),
 		    "clock.max_radius_s: expected min_radius_s (%lld) or more",
 		    (long long)s->clock.min_radius_s);
-	if (s->sharing.mode != SETTINGS_SHARING_OFF)
+	if (s->sharing.mode > SETTINGS_SHARING_GUARDED)
 		yaml_error(e, place(root, "sharing.mode"),
-		    "sharing.mode: %s is not built yet, expected off",
+		    "sharing.mode: %s is not built yet, expected off or "
+		    "guarded",
 		    settings_sharing_words[s->sharing.mode]);
 }
 

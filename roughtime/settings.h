@@ -29,7 +29,8 @@ enum settings_ingress {
 };
 enum settings_prefer { SETTINGS_PREFER_RFC = 0, SETTINGS_PREFER_DRAFT14 };
 enum settings_short { SETTINGS_SHORT_ANSWER = 0, SETTINGS_SHORT_DROP };
-enum settings_sharing { SETTINGS_SHARING_OFF = 0 };
+/* Guarded without its handshake (not built yet) lets nobody in, as off. */
+enum settings_sharing { SETTINGS_SHARING_OFF = 0, SETTINGS_SHARING_GUARDED };
 
 struct settings_listen {
 	struct addr address; /* port set after loading */

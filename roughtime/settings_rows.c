@@ -14,7 +14,7 @@ static const char *const short_words[] = { "answer", "drop", NULL };
 static const char *const policy_words[] = { "refuse", "serve", NULL };
 static const char *const level_words[] = { "error", "warning", "info", "debug",
 	NULL };
-const char *const settings_sharing_words[] = { "off", "open", "guarded",
+const char *const settings_sharing_words[] = { "off", "guarded", "open",
 	"reuseport", "activation", "dispatch", "demux", NULL };
 static const char *const fail_words[] = { "open", "closed", NULL };
 

@@ -82,7 +82,8 @@ test_values(void **state)
 	    "tcp: {idle_timeout: 500ms, max_frame: 65535}\n"
 	    "limit: {rate: 2.5, prefix6: 48}\n"
 	    "grease: {fraction: 0.01}\n"
-	    "sharing: {mode: off}\nuser: time\nlog_level: debug\n");
+	    "sharing: {mode: guarded, socket: /run/t.sock, fail: open}\n"
+	    "user: time\nlog_level: debug\n");
 	assert_int_equal(s.listen.count, 2);
 	assert_int_equal(settings_listen_at(&s, 0)->transports, SETTINGS_TCP);
 	assert_int_equal(addr_port(&settings_listen_at(&s, 1)->address), 5319);
@@ -97,6 +98,7 @@ test_values(void **state)
 	assert_true(settings_limit(&s).rate_per_s == 2.5);
 	assert_int_equal(settings_limit(&s).prefix6, 48);
 	assert_int_equal(settings_limit(&s).prefix4, 32);
+	assert_int_equal(s.sharing.mode, SETTINGS_SHARING_GUARDED);
 	settings_free(&s);
 }
 
@@ -192,8 +194,8 @@ static const struct {
 	    { "f:3:41: clock.max_radius_s: expected" } },
 	{ MINIMAL "clock: {when_unsynchronised: hope}\n",
 	    { "f:3:30: clock.when_unsynchronised: expected" } },
-	{ MINIMAL "sharing: {mode: guarded}\n",
-	    { "f:3:17: sharing.mode: guarded is not built yet" } },
+	{ MINIMAL "sharing: {mode: open}\n",
+	    { "f:3:17: sharing.mode: open is not built yet" } },
 	{ MINIMAL "sharing: {mode: maybe}\n",
 	    { "f:3:17: sharing.mode: expected" } },
 	{ MINIMAL "wokers: 2\n", { "f:3:1: wokers: unknown key" } },

@@ -24,6 +24,8 @@
  */
 #define BATCH_PIPE 4096u
 #define CLOSE_MS 1000 /* for what is queued */
+/* Lines gather this long, so that a busy proxy is not woken for each. */
+#define GATHER_MS 10
 
 /*
  * A bounded queue of many writers and one reader: slot i of round r is free
@@ -165,21 +167,31 @@ write_batch(struct eventlog *log, size_t len)
 	write_all(log, log->batch, len);
 }
 
+/* Sleeps until a worker or a close wakes it, or for `ms`. */
+static void
+doze(struct eventlog *log, int ms)
+{
+	struct pollfd fd = { log->wake, POLLIN, 0 };
+	uint64_t count;
+
+	if (poll(&fd, 1, ms) > 0 && read(log->wake, &count, sizeof count) < 0)
+		log_limited(&log->gate, LOG_LEVEL_WARNING, "event log: %s",
+		    strerror(errno));
+}
+
 /* Nothing is queued: sleeps, unless something came while saying so. */
 static void
 rest(struct eventlog *log)
 {
 	struct slot *next = &log->slot[log->tail % SLOTS];
-	struct pollfd fd = { log->wake, POLLIN, 0 };
-	uint64_t count;
 
 	atomic_store(&log->asleep, true);
 	if (atomic_load(&next->turn) != log->tail / SLOTS * 2 + 1 &&
-	    !atomic_load(&log->closing) && poll(&fd, 1, -1) > 0 &&
-	    read(log->wake, &count, sizeof count) < 0)
-		log_limited(&log->gate, LOG_LEVEL_WARNING, "event log: %s",
-		    strerror(errno));
+	    !atomic_load(&log->closing))
+		doze(log, -1);
 	atomic_store(&log->asleep, false);
+	if (!atomic_load(&log->closing))
+		doze(log, GATHER_MS);
 }
 
 static void *

@@ -18,7 +18,9 @@ BUILD ?= $(if $(SAN),build/san,build)
 OBJ = $(BUILD)/obj
 
 ROOMS := base net config keys roughtime proxy
-PROGRAMS := roughtimed roughtime roughtime-keys l4proxyd
+DAEMONS := roughtimed l4proxyd
+TOOLS := roughtime roughtime-keys
+PROGRAMS := $(DAEMONS) $(TOOLS)
 MAIN_roughtimed := roughtime/roughtimed.c
 MAIN_roughtime := roughtime/roughtime.c
 MAIN_roughtime-keys := keys/roughtime-keys.c
@@ -56,9 +58,8 @@ TEST_HELPERS := $(patsubst %.c,$(OBJ)/%.o,$(filter-out tests/test_%,$(wildcard t
 FUZZ := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 BENCHES := $(patsubst bench/%.c,$(BUILD)/bench/%,$(wildcard bench/*.c))
 MANS := $(wildcard keys/*.[1-8] roughtime/*.[1-8] config/*.[1-8] proxy/*.[1-8])
-READY := $(foreach p,$(PROGRAMS),$(if $(wildcard $(MAIN_$(p))),$(p)))
 
-all: optional $(LIB) $(READY:%=$(BUILD)/%)
+all: optional $(LIB) $(PROGRAMS:%=$(BUILD)/%)
 
 optional:
 	@$(foreach p,$(ABSENT),echo "note: $(p) not found; its features will say so";) true
@@ -146,8 +147,8 @@ install: all
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/sbin \
 	    $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/man/man5 \
 	    $(DESTDIR)$(PREFIX)/share/man/man8 $(DESTDIR)$(PREFIX)/share/timeshare
-	install -m 755 $(BUILD)/roughtimed $(DESTDIR)$(PREFIX)/sbin/
-	install -m 755 $(BUILD)/roughtime $(BUILD)/roughtime-keys $(DESTDIR)$(PREFIX)/bin/
+	install -m 755 $(addprefix $(BUILD)/,$(DAEMONS)) $(DESTDIR)$(PREFIX)/sbin/
+	install -m 755 $(addprefix $(BUILD)/,$(TOOLS)) $(DESTDIR)$(PREFIX)/bin/
 	install -m 644 config/*.yaml $(DESTDIR)$(PREFIX)/share/timeshare/
 	for m in $(MANS); do install -m 644 $$m $(DESTDIR)$(PREFIX)/share/man/man$${m##*.}/; done
 

@@ -78,3 +78,13 @@ listener_close(const int *fds, size_t queues)
 		close(fds[i]);
 	errno = saved;
 }
+
+bool
+listener_has(const int *fds, size_t n, int fd)
+{
+	for (size_t i = 0; i < n; i++) {
+		if (fds[i] == fd)
+			return true;
+	}
+	return false;
+}

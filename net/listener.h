@@ -5,6 +5,7 @@
 #ifndef NET_LISTENER_H
 #define NET_LISTENER_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "net/sock.h"
@@ -17,6 +18,9 @@
 int listener_open(enum sock_proto proto, const struct addr *a,
     const struct sock_opts *o, size_t queues, int *fds);
 void listener_close(const int *fds, size_t queues);
+
+/* Is `fd` one of fds[0…n)? For what comes and goes with a reload. */
+bool listener_has(const int *fds, size_t n, int fd);
 
 const char *listener_proto_str(enum sock_proto proto); /* "udp", "tcp" */
 

@@ -1,14 +1,13 @@
 #include "proxy/settings.h"
 
 #include <errno.h>
-#include <sched.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/file.h"
 #include "base/log.h"
+#include "config/config.h"
 #include "proxy/settings_rows.h"
 
 /* Cuts the last `.key` or `[index]` off; false when nothing is left. */
@@ -128,28 +127,23 @@ proxy_settings_parse(struct proxy_settings *s, const uint8_t *data, size_t len,
 	return e->count - before;
 }
 
+static size_t
+parse(void *s, const uint8_t *data, size_t len, struct yaml_errors *e)
+{
+	return proxy_settings_parse(s, data, len, e);
+}
+
 int
 proxy_settings_load(struct proxy_settings *s, const char *path)
 {
-	char why[FILE_WHY_LEN];
-	struct yaml_errors e = { .file = path };
-	uint8_t *data;
-	size_t len, errors;
+	int result;
 
 	memset(s, 0, sizeof *s);
-	if (file_read(path, PROXY_SETTINGS_FILE_MAX, &data, &len, why) != 0) {
-		log_error("%s", why);
-		return -1;
-	}
-	errors = proxy_settings_parse(s, data, len, &e);
-	free(data);
-	for (size_t i = 0; i < e.count; i++)
-		log_error("%s", e.lines[i]);
-	yaml_errors_free(&e);
+	result = config_load(path, parse, s);
 	if (s->control != NULL)
 		log_warning(
 		    "%s: control: not built yet, there is no socket", path);
-	return errors == 0 ? 0 : -1;
+	return result;
 }
 
 void
@@ -169,15 +163,7 @@ proxy_settings_free(struct proxy_settings *s)
 unsigned int
 proxy_settings_workers(const struct proxy_settings *s)
 {
-	cpu_set_t set;
-	int cores;
-
-	if (s->workers > 0)
-		return (unsigned int)s->workers;
-	cores =
-	    sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
-	return cores > PROXY_WORKERS_MAX ? PROXY_WORKERS_MAX
-					 : (unsigned int)cores;
+	return config_workers(s->workers, PROXY_WORKERS_MAX);
 }
 
 const struct app *

@@ -15,7 +15,6 @@
 #include "config/yaml.h"
 #include "proxy/app.h"
 
-#define PROXY_SETTINGS_FILE_MAX (1024 * 1024)
 #define PROXY_APPS_MAX 1024
 #define PROXY_WORKERS_MAX 256
 

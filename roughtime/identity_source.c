@@ -1,5 +1,6 @@
 #include "roughtime/identity_source.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <sodium.h>
 #include <stdlib.h>
@@ -9,6 +10,8 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "keys/secret.h"
+
+static_assert(KEYHOLDER_SLOTS >= 2 * IDENTITY_MAX, "a reload fills the rest");
 
 #define RETRY_MS 30000u
 #define SCAN_MS 60000u

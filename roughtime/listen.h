@@ -12,7 +12,7 @@
 #include "net/sock.h"
 #include "roughtime/settings.h"
 
-#define LISTEN_MAX 64 /* of one protocol */
+#define LISTEN_MAX SETTINGS_LISTEN_MAX /* of one protocol */
 
 struct listen_socket {
 	enum sock_proto proto;

@@ -11,7 +11,7 @@
 static int
 reload_identities(struct server *s, const struct settings *fresh)
 {
-	struct identity_config list[SETTINGS_IDENTITIES_MAX];
+	struct identity_config list[IDENTITY_MAX];
 	struct identity_settings ids = settings_identities(fresh, list);
 
 	for (size_t i = 0; s->keyholder == NULL && i < ids.count; i++) {

@@ -10,13 +10,13 @@
 #include "keys/secret.h"
 #include "roughtime/hash.h"
 #include "roughtime/server.h"
+#include "roughtime/settings.h"
 
 #define DEFAULT_CONFIG "/etc/timeshare/roughtimed.yaml"
-#define LISTEN_OPTIONS 64
 
 struct options {
 	struct server_options server;
-	const char *listen[LISTEN_OPTIONS];
+	const char *listen[SETTINGS_LISTEN_MAX];
 	bool test;
 };
 
@@ -46,7 +46,7 @@ misuse(const char *text)
 static void
 add_listen(struct options *o, const char *text)
 {
-	if (o->server.listen_count == LISTEN_OPTIONS)
+	if (o->server.listen_count == SETTINGS_LISTEN_MAX)
 		misuse("too many -l");
 	o->listen[o->server.listen_count++] = text;
 }

@@ -62,7 +62,7 @@ start_keyholder(struct server *s)
 {
 	const struct settings_delegation *d = &s->started->delegation;
 	const struct settings_identity *id = s->started->identities.items;
-	const char *paths[SETTINGS_IDENTITIES_MAX];
+	const char *paths[IDENTITY_MAX];
 	struct keyholder_config config = {
 		.user = s->started->user,
 		.max_delegation_s =
@@ -84,7 +84,7 @@ start_keyholder(struct server *s)
 static int
 read_identities(struct server *s)
 {
-	struct identity_config list[SETTINGS_IDENTITIES_MAX];
+	struct identity_config list[IDENTITY_MAX];
 	struct identity_settings ids = settings_identities(s->started, list);
 
 	s->identities = identities_new(
@@ -162,7 +162,7 @@ fail:
 static int
 confine(struct server *s)
 {
-	struct priv_path paths[SETTINGS_IDENTITIES_MAX + 1] = { 0 };
+	struct priv_path paths[IDENTITY_MAX + 1] = { 0 };
 	const struct settings_identity *id = s->started->identities.items;
 	char directory[PATH_MAX];
 	size_t n = 0;

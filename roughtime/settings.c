@@ -1,12 +1,11 @@
 #include "roughtime/settings.h"
 
 #include <errno.h>
-#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/file.h"
 #include "base/log.h"
+#include "config/config.h"
 #include "roughtime/version.h"
 
 const struct settings_listen *
@@ -206,25 +205,17 @@ settings_parse(
 	return e->count - before;
 }
 
+static size_t
+parse(void *s, const uint8_t *data, size_t len, struct yaml_errors *e)
+{
+	return settings_parse(s, data, len, e);
+}
+
 int
 settings_load(struct settings *s, const char *path)
 {
-	char why[FILE_WHY_LEN];
-	struct yaml_errors e = { .file = path };
-	uint8_t *data;
-	size_t len, errors;
-
 	memset(s, 0, sizeof *s);
-	if (file_read(path, SETTINGS_FILE_MAX, &data, &len, why) != 0) {
-		log_error("%s", why);
-		return -1;
-	}
-	errors = settings_parse(s, data, len, &e);
-	free(data);
-	for (size_t i = 0; i < e.count; i++)
-		log_error("%s", e.lines[i]);
-	yaml_errors_free(&e);
-	return errors == 0 ? 0 : -1;
+	return config_load(path, parse, s);
 }
 
 static int
@@ -355,15 +346,7 @@ settings_identities(const struct settings *s, struct identity_config *list)
 unsigned int
 settings_workers(const struct settings *s)
 {
-	cpu_set_t set;
-	int cores;
-
-	if (s->workers > 0)
-		return (unsigned int)s->workers;
-	cores =
-	    sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
-	return cores > SETTINGS_WORKERS_MAX ? SETTINGS_WORKERS_MAX
-					    : (unsigned int)cores;
+	return config_workers(s->workers, SETTINGS_WORKERS_MAX);
 }
 
 char *

@@ -17,10 +17,9 @@
 #include "roughtime/identity.h"
 #include "roughtime/timesource.h"
 
-#define SETTINGS_FILE_MAX (1024 * 1024)
 #define SETTINGS_PORT 2002 /* where the field is; the RFC's port is 5319 */
 #define SETTINGS_WORKERS_MAX 256
-#define SETTINGS_IDENTITIES_MAX 64 /* slots of the keyholder */
+#define SETTINGS_LISTEN_MAX 64
 
 enum settings_transport { SETTINGS_UDP = 1u << 0, SETTINGS_TCP = 1u << 1 };
 enum settings_ingress {
@@ -139,7 +138,7 @@ settings_listen_at(const struct settings *s, size_t i);
 /* The parts in the words of the modules that take them. */
 struct timesource_config settings_timesource(const struct settings *s);
 struct limit_config settings_limit(const struct settings *s);
-/* Fills `list` (SETTINGS_IDENTITIES_MAX); both borrow from `s`. */
+/* Fills `list` (IDENTITY_MAX); both borrow from `s`. */
 struct identity_settings
 settings_identities(const struct settings *s, struct identity_config *list);
 /* `auto`: the cores that this process may run on. */

@@ -141,10 +141,10 @@ static const struct schema_row sharing_rows[] = {
 };
 
 const struct schema_row settings_rows[] = {
-	{ "listen", SCHEMA_LIST, AT(listen), .max = 64, .rows = listen_rows,
-	    .item_size = sizeof(struct settings_listen) },
-	{ "identities", SCHEMA_LIST, AT(identities),
-	    .max = SETTINGS_IDENTITIES_MAX, .rows = identity_rows,
+	{ "listen", SCHEMA_LIST, AT(listen), .max = SETTINGS_LISTEN_MAX,
+	    .rows = listen_rows, .item_size = sizeof(struct settings_listen) },
+	{ "identities", SCHEMA_LIST, AT(identities), .max = IDENTITY_MAX,
+	    .rows = identity_rows,
 	    .item_size = sizeof(struct settings_identity) },
 	{ "workers", SCHEMA_AUTO_INT, AT(workers), .min = 1,
 	    .max = SETTINGS_WORKERS_MAX, .fallback = "auto",

@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "net/listener.h"
 #include "net/tcp.h"
 
 #define ACCEPT_ROUND 16 /* connections taken in one turn of a listener */
@@ -475,23 +476,13 @@ stream_configure(struct stream *s, const struct conn_limits *limits)
 	s->setup.limits = *limits;
 }
 
-static bool
-is_listed(int fd, const int *fds, size_t n)
-{
-	for (size_t i = 0; i < n; i++) {
-		if (fds[i] == fd)
-			return true;
-	}
-	return false;
-}
-
 void
 stream_listen(struct stream *s, const int *fds, size_t n)
 {
 	for (size_t i = 0; i < s->listener_count; i++) {
 		struct listener *l = &s->listeners[i];
 
-		if (!is_listed(l->io.fd, fds, n))
+		if (!listener_has(fds, n, l->io.fd))
 			accept_last(l);
 	}
 	listeners_watch(s, false);

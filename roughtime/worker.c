@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "net/batch.h"
 #include "net/limit.h"
+#include "net/listener.h"
 #include "roughtime/answer.h"
 #include "roughtime/stream.h"
 
@@ -171,16 +172,6 @@ udp_watch(struct worker *w, int fd)
 	ev_io_start(w->loop, &u->io);
 }
 
-static bool
-is_listed(int fd, const int *fds, size_t n)
-{
-	for (size_t i = 0; i < n; i++) {
-		if (fds[i] == fd)
-			return true;
-	}
-	return false;
-}
-
 /* Old sockets first: there may be no room for both. */
 static void
 udp_listen(struct worker *w, const int *fds, size_t n)
@@ -193,13 +184,13 @@ udp_listen(struct worker *w, const int *fds, size_t n)
 
 		if (!ev_is_active(&u->io))
 			continue;
-		if (is_listed(u->io.fd, fds, n))
+		if (listener_has(fds, n, u->io.fd))
 			watched[count++] = u->io.fd;
 		else
 			udp_retire(w, u);
 	}
 	for (size_t i = 0; i < n; i++) {
-		if (!is_listed(fds[i], watched, count))
+		if (!listener_has(watched, count, fds[i]))
 			udp_watch(w, fds[i]);
 	}
 }

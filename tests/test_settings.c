@@ -105,7 +105,7 @@ test_values(void **state)
 static void
 test_identities(void **state)
 {
-	struct identity_config list[SETTINGS_IDENTITIES_MAX];
+	struct identity_config list[IDENTITY_MAX];
 	struct identity_settings ids;
 	struct settings s;
 

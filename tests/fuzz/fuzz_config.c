@@ -9,7 +9,7 @@ int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
 	struct yaml_errors e = { .file = "fuzz" };
-	struct identity_config list[SETTINGS_IDENTITIES_MAX];
+	struct identity_config list[IDENTITY_MAX];
 	struct settings s;
 
 	if (settings_parse(&s, data, len, &e) == 0)

@@ -1,0 +1,40 @@
+#include "config/config.h"
+
+#include <sched.h>
+#include <stdlib.h>
+
+#include "base/file.h"
+#include "base/log.h"
+
+int
+config_load(const char *path, config_parser *parse, void *settings)
+{
+	char why[FILE_WHY_LEN];
+	struct yaml_errors e = { .file = path };
+	uint8_t *data;
+	size_t len, errors;
+
+	if (file_read(path, CONFIG_FILE_MAX, &data, &len, why) != 0) {
+		log_error("%s", why);
+		return -1;
+	}
+	errors = parse(settings, data, len, &e);
+	free(data);
+	for (size_t i = 0; i < e.count; i++)
+		log_error("%s", e.lines[i]);
+	yaml_errors_free(&e);
+	return errors == 0 ? 0 : -1;
+}
+
+unsigned int
+config_workers(int64_t wanted, unsigned int most)
+{
+	cpu_set_t set;
+	int cores = 1;
+
+	if (wanted > 0)
+		return (unsigned int)wanted;
+	if (sched_getaffinity(0, sizeof set, &set) == 0)
+		cores = CPU_COUNT(&set);
+	return (unsigned int)cores < most ? (unsigned int)cores : most;
+}

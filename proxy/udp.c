@@ -122,6 +122,8 @@ free_listener(struct udp_worker *w, size_t i)
 {
 	struct udp_listener *l = w->listeners[i];
 
+	/* Closing is not enough: the open file may be the edge set's too. */
+	(void)epoll_ctl(w->epoll, EPOLL_CTL_DEL, l->fd, NULL);
 	if (l->draining)
 		close(l->fd);
 	service_release(l->service);
@@ -342,10 +344,8 @@ static void
 undo_new(struct udp_worker *w)
 {
 	for (size_t i = 0; i < w->listeners_cap; i++) {
-		if (w->listeners[i] == NULL || !w->listeners[i]->wanted)
-			continue;
-		epoll_ctl(w->epoll, EPOLL_CTL_DEL, w->listeners[i]->fd, NULL);
-		free_listener(w, i);
+		if (w->listeners[i] != NULL && w->listeners[i]->wanted)
+			free_listener(w, i);
 	}
 }
 

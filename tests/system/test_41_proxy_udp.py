@@ -1,0 +1,527 @@
+"""l4proxyd over UDP: what goes through, whose it is, and how a flow ends."""
+import concurrent.futures
+import json
+import select
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import time
+
+import harness
+import pytest
+from proxyharness import L4proxyd
+from udporigin import UdpOrigin, read_simple, read_v2
+
+FAR_S = 0.3  # how long nothing must come before it counts as nothing
+
+
+def application(port, *origins, name="story", edge="127.0.0.1", **more):
+    return {"name": name, "protocol": f"udp/{port}", "edge_ips": edge,
+            "origin_direct": [o.url() if isinstance(o, UdpOrigin)
+                              else f"udp://127.0.0.1:{o}" for o in origins],
+            **more}
+
+
+@pytest.fixture
+def proxy(tmp_path):
+    """proxy(origin…, key=value…) -> a running daemon; all stop cleanly."""
+    running = []
+
+    def make(*origins, daemon=None, **rules):
+        port = rules.pop("port", None) or harness.free_port(
+            socket.AF_INET6 if rules.get("edge") == "::1" else socket.AF_INET)
+        app = application(port, *origins, **rules)
+        made = L4proxyd(tmp_path, [app], name=f"l4proxyd-{len(running)}",
+                        **{"drain_s": 1, **(daemon or {})})
+        made.port, made.app = port, app
+        running.append(made)
+        return made.start()
+    yield make
+    for made in running:
+        made.stop()
+
+
+@pytest.fixture
+def origin():
+    made = []
+
+    def make(serve=lambda d: [d.data], **more):
+        made.append(UdpOrigin(serve, **more))
+        return made[-1]
+    yield make
+    for o in made:
+        o.close()
+
+
+@pytest.fixture
+def client():
+    """client(proxy, host=…) -> harness.Udp, closed at the end."""
+    made = []
+
+    def make(p, host="127.0.0.1", **more):
+        made.append(harness.Udp(host, p.port, **more))
+        return made[-1]
+    yield make
+    for c in made:
+        c.socket.close()
+
+
+def port_of_peer(d):
+    """For an origin: the reply is the port the datagram came from."""
+    return [str(d.peer[1]).encode()]
+
+
+# -- what goes through ------------------------------------------------------
+
+
+def test_many_flows_keep_apart_and_are_counted(proxy, origin, client):
+    o = origin(lambda d: [d.data, d.data[::-1]])
+    p = proxy(o)
+    clients = [client(p) for _ in range(200)]
+    for n in range(3):
+        for i, c in enumerate(clients):
+            c.send(b"%04d-%d" % (i, n))
+    for i, c in enumerate(clients):
+        got = [c.receive() for _ in range(6)]
+        want = [b"%04d-%d" % (i, n) for n in range(3)]
+        assert [g for g in got if g in want] == want
+        assert sorted(got) == sorted(want + [w[::-1] for w in want])
+    assert len({d.peer for d in o.seen}) == 200
+    connects = p.expect_events(200, Event="connect")
+    assert {e["ClientPort"] for e in connects} == {
+        c.socket.getsockname()[1] for c in clients}
+    p.stop()
+    ends = p.expect_events(200, Event="disconnect", Status=200)
+    assert {(e["ClientBytes"], e["OriginBytes"]) for e in ends} == {(18, 36)}
+    assert {(e["OriginIP"], e["OriginPort"], e["ClientProto"])
+            for e in ends} == {("127.0.0.1", o.port, "udp")}
+
+
+@pytest.mark.parametrize("length", [0, 1, 1472, 9000, 65507])
+def test_every_length_passes_both_ways(proxy, origin, client, length):
+    data = bytes(i * 7 % 251 for i in range(length))
+    p = proxy(origin())
+    c = client(p)
+    assert c.ask(data) == data
+    assert c.ask(b"after") == b"after"
+
+
+def test_a_burst_arrives_whole_and_in_order(proxy, origin, client):
+    """Enough in a row to travel joined, with lengths that break the run."""
+    o = origin(lambda d: [])
+    p = proxy(o, daemon={"workers": 1})
+    c = client(p)
+    sent = [b"%05d" % i + b"x" * (1200 if i % 10 else i % 7)
+            for i in range(500)]
+    for at in range(0, 500, 50):  # what queues of default size hold
+        part = sent[at:at + 50]
+        for data in part:
+            c.send(data)
+        harness.until(lambda: len(o.seen) >= at + 50, "all datagrams")
+        for data in part:
+            o.socket.sendto(data, o.seen[0].peer)
+        assert [c.receive(5) for _ in part] == part
+    assert [d.data for d in o.seen] == sent
+    p.stop()
+    [end] = p.expect_events(1, Event="disconnect")
+    assert end["ClientBytes"] == end["OriginBytes"] == sum(map(len, sent))
+
+
+def test_joined_datagrams_come_apart_at_the_end(proxy, origin, client):
+    """UDP_SEGMENT from the client, UDP_GRO in the proxy: each arrives."""
+    o = origin(lambda d: [])
+    p = proxy(o)
+    c = client(p)
+    data = bytes(range(256)) * 100
+    c.socket.setsockopt(socket.IPPROTO_UDP, 103, 1000)  # UDP_SEGMENT
+    c.send(data)
+    harness.until(lambda: len(o.seen) >= 26, "all datagrams")
+    assert b"".join(d.data for d in o.seen) == data
+    assert [len(d.data) for d in o.seen] == [1000] * 25 + [600]
+
+
+def test_replies_leave_from_the_address_that_was_asked(proxy, origin, client):
+    o = origin(port_of_peer)
+    p = proxy(o, edge="all")
+    # Connected clients: they see only what comes from where they sent to.
+    ports = {client(p, f"127.0.0.{n}", source="127.0.0.1").ask(b"?")
+             for n in range(1, 9)}
+    assert len(ports) == 8
+    assert client(p, "::1").ask(b"?") not in ports
+    # One client, two edge addresses: two flows.
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+        s.settimeout(harness.PATIENCE_S)
+        seen = {}
+        for host in ("127.0.0.3", "127.0.0.4", "127.0.0.3"):
+            s.sendto(b"?", (host, p.port))
+            reply, peer = s.recvfrom(100)
+            assert peer == (host, p.port)
+            seen.setdefault(host, set()).add(reply)
+        assert all(len(v) == 1 for v in seen.values())
+        assert seen["127.0.0.3"] != seen["127.0.0.4"]
+
+
+def test_ipv6_edge_to_ipv4_origin(proxy, origin, client):
+    p = proxy(origin(), edge="::1")
+    assert client(p, "::1").ask(b"six") == b"six"
+
+
+def test_a_range_of_ports_keeps_its_offset(proxy, origin, client, tmp_path):
+    base = harness.free_port()
+    origins = []
+    while len(origins) < 3:  # three ports in a row
+        try:
+            origins.append(UdpOrigin(lambda d: [b"o%d" % d.peer[1]],
+                                     port=base + len(origins)))
+        except OSError:
+            for o in origins:
+                o.close()
+            origins, base = [], harness.free_port()
+    edge = harness.free_port()
+    while not edge & 3 == 0:
+        edge = harness.free_port()
+    app = application(f"{edge}-{edge + 2}", base)
+    app["origin_direct"] = [f"udp://127.0.0.1:{base}-{base + 2}"]
+    with L4proxyd(tmp_path, [app], drain_s=1) as p:
+        for n, o in enumerate(origins):
+            with harness.Udp("127.0.0.1", edge + n) as c:
+                assert c.ask(b"?").startswith(b"o")
+            assert len(o.seen) == 1
+        assert {e["OriginPort"] for e in p.events(Event="connect")} == {
+            base, base + 1, base + 2}
+    for o in origins:
+        o.close()
+
+
+# -- how a flow ends --------------------------------------------------------
+
+
+def test_icmp_ends_the_flow_with_its_status(proxy, client):
+    dead = harness.free_port()
+    p = proxy(dead)
+    c = client(p)
+    c.send(b"12345")
+    p.expect_events(1, Event="connect")
+    [end] = p.expect_events(1, Event="disconnect")
+    assert (end["Status"], end["ClientBytes"]) == (447, 5)
+    # The origin comes up: the same client begins again.
+    with UdpOrigin(port=dead):
+        assert c.ask(b"again") == b"again"
+    assert len(p.events(Event="connect")) == 2
+
+
+def test_an_origin_that_refuses_is_left(proxy, origin, client):
+    o = origin()
+    p = proxy(harness.free_port(), o)
+
+    def served():
+        c = client(p)
+        c.send(b"?")
+        return c.receive(0.1) == b"?"
+    harness.until(served, "the origin that is up is found")
+    # After failures in a row nobody is sent to the other one.
+    harness.until(lambda: all(served() for _ in range(8)), "it is left out")
+
+
+def test_an_idle_flow_ends(proxy, origin, client):
+    p = proxy(origin(), idle_timeout_s=1)
+    c = client(p)
+    for _ in range(4):  # in use for longer than that
+        assert c.ask(b"1234567") == b"1234567"
+        time.sleep(0.35)
+    [end] = p.expect_events(1, Event="disconnect")
+    assert len(p.events(Event="connect")) == 1
+    assert (end["Status"], end["ClientBytes"], end["OriginBytes"]) == (
+        200, 28, 28)
+    assert c.ask(b"new") == b"new"
+    p.expect_events(2, Event="connect")
+
+
+def test_lifetime_ends_a_busy_flow(proxy, origin, client):
+    p = proxy(origin(), lifetime_s=1)
+    c = client(p)
+    begun = time.monotonic()
+    while not p.events(Event="disconnect"):
+        assert c.ask(b"?") == b"?"
+        assert time.monotonic() - begun < harness.PATIENCE_S
+        time.sleep(0.05)
+    assert time.monotonic() - begun >= 1
+
+
+# -- who the client is ------------------------------------------------------
+
+
+def headers(origin_seen, read):
+    return [read(d.data) for d in origin_seen]
+
+
+@pytest.mark.parametrize("host,family", [("127.0.0.1", "four"),
+                                         ("::1", "six")])
+def test_v2_on_each_datagram(proxy, origin, client, host, family):
+    o = origin()
+    p = proxy(o, edge=host, proxy_protocol="v2")
+    c = client(p, host)
+    me = c.socket.getsockname()[:2]
+    for data in (b"a", b"", b"ccc"):
+        seen = read_v2(c.ask(data))  # v2 is not taken off replies
+        assert (seen.client, seen.proxy, seen.rest) == (
+            me, (host, p.port), data), family
+    p.stop()
+    [end] = p.expect_events(1, Event="disconnect")
+    assert (end["ClientBytes"], end["ProxyProtocol"]) == (4, "v2")
+
+
+def test_v2_on_the_first_only(proxy, origin, client):
+    o = origin(lambda d: [])
+    p = proxy(o, proxy_protocol="v2-first", daemon={"workers": 1})
+    c = client(p)
+    for data in (b"one", b"two", b"two"):
+        c.send(data)
+    harness.until(lambda: len(o.seen) == 3, "three datagrams")
+    first = read_v2(o.seen[0].data)
+    assert first == (c.socket.getsockname(), ("127.0.0.1", p.port), b"one")
+    assert [d.data for d in o.seen[1:]] == [b"two", b"two"]
+
+
+def test_simple_both_ways(proxy, origin, client):
+    """The header comes back and is taken off; without it: no reply."""
+    def serve(d):
+        h = read_simple(d.data)
+        return [h.rest, d.data[:37], d.data[:38] + h.rest * 2]
+    o = origin(serve)
+    p = proxy(o, proxy_protocol="simple", edge="all")
+    c = client(p, "127.0.0.6", source="127.0.0.2")
+    for data in (b"x", b"yz", b""):
+        assert c.ask(data) == data * 2
+        h = read_simple(o.seen[-1].data)
+        assert h == (c.socket.getsockname(), ("127.0.0.6", p.port), data)
+    assert c.receive(FAR_S) is None
+    six = client(p, "::1")
+    assert six.ask(b"6") == b"66"
+    assert read_simple(o.seen[-1].data).client[0] == "::1"
+    p.stop()
+    assert [(e["ClientBytes"], e["OriginBytes"])
+            for e in p.expect_events(1, Event="disconnect", ClientBytes=3)
+            ] == [(3, 6)]
+
+
+# -- who may come in --------------------------------------------------------
+
+
+def test_firewall(proxy, origin, client):
+    o = origin()
+    p = proxy(o, ip_firewall={"deny": ["127.0.0.2"]}, edge="ipv4")
+    bad, good = client(p, source="127.0.0.2"), client(p, source="127.0.0.3")
+    for _ in range(50):
+        bad.send(b"let me in")
+    assert good.ask(b"good") == b"good"
+    assert bad.receive(FAR_S) is None
+    assert [d.data for d in o.seen] == [b"good"]
+    # One line a client and minute and worker, not one a datagram.
+    [line] = p.expect_events(1, Event="clientFiltered")
+    assert (line["Status"], line["IpFirewall"], line["ClientIP"]) == (
+        403, True, "127.0.0.2")
+
+
+def test_limit_of_flows(proxy, origin, client):
+    p = proxy(origin(), limits={"connections": 3}, idle_timeout_s=1)
+    inside = [client(p) for _ in range(3)]
+    for c in inside:
+        assert c.ask(b"in") == b"in"
+    out = client(p)
+    out.send(b"out")
+    [line] = p.expect_events(1, Event="clientFiltered")
+    assert line["Status"] == 503
+    p.expect_events(3, Event="disconnect")
+    assert out.ask(b"now") == b"now"
+
+
+def test_limit_of_bytes(proxy, origin, client):
+    o = origin(lambda d: [])
+    p = proxy(o, limits={"bytes_per_s": 20000}, daemon={"workers": 1})
+    c = client(p)
+    for _ in range(100):
+        c.send(bytes(1000))
+    # A second's worth at once, and the one that crosses the line.
+    harness.until(lambda: len(o.seen) >= 20, "a second's worth")
+    time.sleep(0.2)
+    assert 20 <= len(o.seen) <= 30
+
+
+# -- reload and end ---------------------------------------------------------
+
+
+def test_reload_keeps_flows(proxy, origin, client):
+    old, new = origin(lambda d: [b"old"]), origin(lambda d: [b"new"])
+    p = proxy(old)
+    other = application(harness.free_port(), old, name="other")
+    before = client(p)
+    assert before.ask(b"?") == b"old"
+    # Another application beside it: nothing changes for this one.
+    assert p.reload([p.app, other]) == "reloaded"
+    assert before.ask(b"?") == b"old"
+    # Another origin: flows stay where they are, new ones go there.
+    assert p.reload([application(p.port, new)]) == "reloaded"
+    after = client(p)
+    assert (before.ask(b"?"), after.ask(b"?")) == (b"old", b"new")
+    assert len({d.peer for d in old.seen}) == 1
+    assert p.events(Event="disconnect") == []
+
+
+def test_a_removed_application_drains(proxy, origin, client):
+    o = origin()
+    p = proxy(o, daemon={"drain_s": 2})
+    other = application(harness.free_port(), o, name="other")
+    c = client(p)
+    assert c.ask(b"1") == b"1"
+    assert p.reload([other]) == "reloaded"
+    begun = time.monotonic()
+    assert c.ask(b"2") == b"2"
+    late = client(p)
+    late.send(b"late")
+    assert late.receive(FAR_S) is None
+    while not p.events(Event="disconnect"):
+        c.send(b"3")
+        assert time.monotonic() - begun < harness.PATIENCE_S
+        time.sleep(0.05)
+    assert 1.5 < time.monotonic() - begun < 8
+    # And the port is free again.
+    def is_free():
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+            try:
+                s.bind(("127.0.0.1", p.port))
+            except OSError:
+                return False
+            return True
+    harness.until(is_free, "the port is free")
+
+
+def test_sigterm_waits_for_flows_in_use(proxy, origin, client):
+    p = proxy(origin(), daemon={"drain_s": 3})
+    c = client(p)
+    assert c.ask(b"1") == b"1"
+    p.kill(signal.SIGTERM)
+    p.expect_log("stopping")
+    answered = 0
+    end = time.monotonic() + harness.PATIENCE_S
+    while p.alive() and time.monotonic() < end:
+        c.socket.send(b"?") if p.alive() else None
+        try:
+            answered += c.receive(0.05) == b"?"
+        except ConnectionRefusedError:
+            break
+    assert answered > 10
+    harness.until(lambda: not p.alive(), "it ends")
+    p.expect_events(1, Event="disconnect", Status=200)
+
+
+# -- a flood ----------------------------------------------------------------
+
+FLOOD = r"""
+import socket, struct, sys
+proxy, port, count = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 22)
+for i in range(count):
+    source = struct.pack(">I", (10 << 24) + (99 << 16) + 1 + i)
+    s.sendmsg([b"flood"], [(socket.IPPROTO_IP, 8, struct.pack(
+        "=I4s4s", 0, source, bytes(4)))], 0, (proxy, port))
+"""
+
+
+def inside(namespace, program, *argv):
+    return subprocess.run(
+        ["ip", "netns", "exec", namespace, sys.executable, "-c", program,
+         *map(str, argv)], check=True, timeout=60)
+
+
+def test_a_flood_of_spoofed_sources(tmp_path, namespaces):
+    """Memory stays flat, and whoever has had a reply stays."""
+    host = namespaces.add("flood")
+    # All of 10.99.0.0/16 is this host: any source can be sent from.
+    subprocess.run(["ip", "-n", host, "route", "add", "local", "10.99.0.0/16",
+                    "dev", "lo"], check=True)
+    script = tmp_path / "live.py"
+    script.write_text(LIVE)
+    live = subprocess.Popen(
+        ["ip", "netns", "exec", host, sys.executable, str(script)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        flood(tmp_path, host, live)
+    finally:
+        live.stdin.close()
+        live.wait(harness.PATIENCE_S)
+
+
+# An origin that answers "live…" with the port it came from and swallows the
+# rest, and a hundred clients; a line on stdin runs one round of them.
+LIVE = r"""
+import socket, sys, threading
+o = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+o.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 24)
+o.bind(("127.0.0.1", 7001))
+def serve():
+    while True:
+        data, peer = o.recvfrom(100)
+        if data == b"live":
+            o.sendto(b"%d" % peer[1], peer)
+threading.Thread(target=serve, daemon=True).start()
+clients = []
+for i in range(100):
+    c = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    c.connect(("127.0.0.1", 7000))
+    c.settimeout(10)
+    clients.append(c)
+print("ready", flush=True)
+for line in sys.stdin:
+    ports = []
+    for c in clients:
+        c.send(b"live")
+        ports.append(c.recv(100).decode())
+    print(" ".join(ports), flush=True)
+"""
+
+
+def flood(tmp_path, host, live):
+    def ask():
+        live.stdin.write("\n")
+        live.stdin.flush()
+        return live.stdout.readline().split()
+
+    assert live.stdout.readline() == "ready\n"
+    app = application(7000, 7001)
+    with L4proxyd(tmp_path, [app], workers=1, udp_flows=1000, drain_s=0,
+                  prefix=("ip", "netns", "exec", host)) as p:
+        before = ask()
+        assert len(set(before)) == 100
+        inside(host, FLOOD, "127.0.0.1", 7000, 3000)  # the table is full now
+        harness.until(lambda: len(p.events(Event="disconnect")) > 100,
+                      "flows give way")
+        memory = p.rss_kb()
+        inside(host, FLOOD, "127.0.0.1", 7000, 20000)
+        assert ask() == before  # the same flows, not new ones
+        assert p.rss_kb() - memory < 1024
+        counted = p.events(Event="disconnect")
+        assert {e["Status"] for e in counted} == {503}
+        assert all(e["OriginBytes"] == 0 for e in counted)
+
+
+# -- a real service behind it -----------------------------------------------
+
+
+def test_roughtime_verifies_through_the_proxy(tmp_path, server, identity):
+    port = harness.free_port()
+    both = [{"name": f"time-{proto}", "protocol": f"{proto}/{port}",
+             "edge_ips": "127.0.0.1",
+             "origin_direct": f"{proto}://127.0.0.1:{server.port}"}
+            for proto in ("udp", "tcp")]
+    with L4proxyd(tmp_path, both, drain_s=1) as p:
+        for proto in ("udp", "tcp"):
+            out = harness.run("roughtime", "query", f"127.0.0.1:{port}",
+                              identity.public_text, f"--{proto}", "--json")
+            assert json.loads(out.stdout), out
+            connects = p.expect_events(1, Event="connect",
+                                       Application=f"time-{proto}")
+            assert connects[0]["OriginPort"] == server.port

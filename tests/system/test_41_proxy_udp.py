@@ -34,7 +34,7 @@ def proxy(tmp_path):
             socket.AF_INET6 if rules.get("edge") == "::1" else socket.AF_INET)
         app = application(port, *origins, **rules)
         made = L4proxyd(tmp_path, [app], name=f"l4proxyd-{len(running)}",
-                        **{"drain_s": 1, **(daemon or {})})
+                        **{"drain_s": 0, **(daemon or {})})
         made.port, made.app = port, app
         running.append(made)
         return made.start()
@@ -184,7 +184,7 @@ def test_a_range_of_ports_keeps_its_offset(proxy, origin, client, tmp_path):
         edge = harness.free_port()
     app = application(f"{edge}-{edge + 2}", base)
     app["origin_direct"] = [f"udp://127.0.0.1:{base}-{base + 2}"]
-    with L4proxyd(tmp_path, [app], drain_s=1) as p:
+    with L4proxyd(tmp_path, [app], drain_s=0) as p:
         for n, o in enumerate(origins):
             with harness.Udp("127.0.0.1", edge + n) as c:
                 assert c.ask(b"?").startswith(b"o")
@@ -517,7 +517,7 @@ def test_roughtime_verifies_through_the_proxy(tmp_path, server, identity):
              "edge_ips": "127.0.0.1",
              "origin_direct": f"{proto}://127.0.0.1:{server.port}"}
             for proto in ("udp", "tcp")]
-    with L4proxyd(tmp_path, both, drain_s=1) as p:
+    with L4proxyd(tmp_path, both, drain_s=0) as p:
         for proto in ("udp", "tcp"):
             out = harness.run("roughtime", "query", f"127.0.0.1:{port}",
                               identity.public_text, f"--{proto}", "--json")

@@ -141,6 +141,15 @@ steer_roughtime_filter(int fd, uint32_t min_len)
 }
 
 int
+steer_stop(int fd)
+{
+	struct sock_filter none = BPF_STMT(BPF_RET | BPF_K, 0);
+	struct sock_fprog prog = { .len = 1, .filter = &none };
+
+	return setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &prog, sizeof prog);
+}
+
+int
 steer_drops(int fd, uint32_t *drops)
 {
 	uint32_t info[SK_MEMINFO_VARS] = { 0 };

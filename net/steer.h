@@ -17,6 +17,12 @@
 int steer_roughtime_filter(int fd, uint32_t min_len);
 
 /*
+ * Lets nothing in any more: what is queued can be read to its end, however
+ * much is being sent. Returns 0, or -1 with errno.
+ */
+int steer_stop(int fd);
+
+/*
  * Datagrams that the filter (and a full queue) dropped on this socket so far:
  * SO_MEMINFO's SK_MEMINFO_DROPS. Returns 0 and *drops, or -1 with errno.
  */

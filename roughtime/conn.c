@@ -121,7 +121,8 @@ conn_reply(struct conn *c, const uint8_t *reply, size_t len)
 void
 conn_shift(struct conn *c)
 {
-	memmove(c->in, c->in + c->taken, c->in_len - c->taken);
+	if (c->taken > 0)
+		memmove(c->in, c->in + c->taken, c->in_len - c->taken);
 	c->in_len -= c->taken;
 	c->taken = 0;
 	c->jobs = 0;

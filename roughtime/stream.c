@@ -18,7 +18,7 @@
 #define ACCEPT_PAUSE_S 0.5
 #define TICK_S 0.25
 #define READ_CAP 16384 /* several requests a read, where a client has them */
-#define DRAIN_ROUNDS 64
+#define DRAIN_NS 1000000000u /* clients who never stop sending end here */
 
 struct listener {
 	ev_io io;
@@ -40,6 +40,8 @@ struct stream {
 	size_t job_count;
 	ev_timer tick; /* while connections are open */
 	ev_timer pause; /* until accept is tried again */
+	ev_idle more; /* while some have more to be answered */
+	bool resting; /* this turn had its batch */
 	bool draining;
 	int reserve_fd; /* given up to refuse a client when fds run out */
 	struct log_gate no_fd;
@@ -161,7 +163,7 @@ settle(struct conn *c)
 
 	conn_shift(c);
 	writable = conn_write(c, now_ns);
-	if (writable && take(c, now_ns)) {
+	if (writable && (s->resting ? c->in_len > 0 : take(c, now_ns))) {
 		join_turn(c);
 		return;
 	}
@@ -184,7 +186,7 @@ conn_event(struct ev_loop *loop, ev_io *io, int events)
 	struct conn *c = (struct conn *)io;
 
 	(void)loop;
-	if (events & EV_READ) {
+	if ((events & EV_READ) && !((struct stream *)c->owner)->draining) {
 		conn_read(c);
 		take(c, clock_monotonic_ns());
 	}
@@ -208,17 +210,23 @@ commit_replies(struct stream *s)
 	s->job_count = 0;
 }
 
+/*
+ * One batch, or none when nobody has a whole frame. Whoever has more stays in
+ * the turn, without jobs: UDP and the main thread's words come in between,
+ * however much the buffers hold, and jobs never outlive the snapshot.
+ */
 void
 stream_flush(struct stream *s)
 {
-	/* ends: every round takes frames from buffers that nobody fills */
-	while (s->turn != NULL) {
+	s->resting = false;
+	while (s->turn != NULL && !s->resting) {
 		struct conn *c = s->turn, *next;
 
 		if (s->job_count > 0) {
 			count(s, COUNTER_TCP_BATCHES, 1);
 			answer_jobs(s->setup.answer, s->jobs, s->job_count);
 			commit_replies(s);
+			s->resting = true;
 		}
 		s->turn = NULL;
 		for (; c != NULL; c = next) {
@@ -227,6 +235,18 @@ stream_flush(struct stream *s)
 			settle(c);
 		}
 	}
+	if (s->turn != NULL)
+		ev_idle_start(s->setup.loop, &s->more);
+	else
+		ev_idle_stop(s->setup.loop, &s->more);
+}
+
+static void
+more_event(struct ev_loop *loop, ev_idle *w, int events)
+{
+	(void)loop; /* that it is active is enough: the loop does not wait */
+	(void)w;
+	(void)events;
 }
 
 static void
@@ -427,6 +447,7 @@ watchers_init(struct stream *s)
 	s->tick.data = s;
 	ev_timer_init(&s->pause, pause_event, 0, 0);
 	s->pause.data = s;
+	ev_idle_init(&s->more, more_event);
 }
 
 struct stream *
@@ -460,6 +481,7 @@ stream_free(struct stream *s)
 		close_now(s->open, COUNTER_TCP_CLOSED_STOPPING);
 	listeners_watch(s, false);
 	ev_timer_stop(s->setup.loop, &s->pause);
+	ev_idle_stop(s->setup.loop, &s->more);
 	if (s->reserve_fd >= 0)
 		close(s->reserve_fd);
 	if (s->buffers != NULL)
@@ -516,10 +538,16 @@ read_all(struct stream *s)
 void
 stream_drain(struct stream *s)
 {
+	uint64_t end_ns = clock_monotonic_ns() + DRAIN_NS;
+	size_t came;
+
 	stream_listen(s, NULL, 0);
 	ev_timer_stop(s->setup.loop, &s->pause);
-	for (int i = 0; i < DRAIN_ROUNDS && read_all(s) > 0; i++)
+	do {
+		came = read_all(s);
 		stream_flush(s);
+	} while (
+	    (came > 0 || s->turn != NULL) && clock_monotonic_ns() < end_ns);
 	s->draining = true;
 	read_all(s); /* everyone joins the turn that closes */
 	stream_flush(s);

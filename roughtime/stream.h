@@ -39,7 +39,8 @@ void stream_configure(struct stream *s, const struct conn_limits *limits);
  * and, after a last look, no more from those of before. */
 void stream_listen(struct stream *s, const int *fds, size_t n);
 
-/* The end of a turn: answers what was read in it and writes. */
+/* The end of a turn: answers a batch of what was read and writes; the loop
+ * comes back at once when there is more. */
 void stream_flush(struct stream *s);
 
 /* Takes what is queued, accepts nothing more, closes what has nothing left

@@ -14,12 +14,13 @@
 #include "net/batch.h"
 #include "net/limit.h"
 #include "net/listener.h"
+#include "net/steer.h"
 #include "roughtime/answer.h"
 #include "roughtime/stream.h"
 
 #define UDP_IN_CAP 2048 /* a request is 1036 bytes; longer ones are counted */
 #define UDP_ROUNDS 4 /* batches before TCP and the other sockets get a turn */
-#define DRAIN_ROUNDS 256
+#define DRAIN_ROUNDS 65536 /* of a queue that does not fill any more */
 
 struct udp {
 	ev_io io; /* first: a watcher is its socket; a free one is not active */
@@ -149,11 +150,12 @@ udp_event(struct ev_loop *loop, ev_io *io, int events)
 	}
 }
 
-/* Answers what is queued, then looks at the socket no more. */
+/* Answers what is queued, then looks at the socket no more. Whoever goes on
+ * sending must not hold up the end. */
 static void
 udp_retire(struct worker *w, struct udp *u)
 {
-	int rounds = DRAIN_ROUNDS;
+	int rounds = steer_stop(u->io.fd) == 0 ? DRAIN_ROUNDS : UDP_ROUNDS;
 
 	ev_io_stop(w->loop, &u->io);
 	while (rounds-- > 0 && udp_round(w, u->io.fd) > 0)

@@ -400,6 +400,32 @@ a_full_queue_counts_too(void **state)
 	close(server);
 }
 
+/* What was queued stays to be read; nothing joins it. */
+static void
+stopped_socket_runs_empty(void **state)
+{
+	struct recipe r = good[0];
+	uint8_t buf[2000];
+	int server, client;
+
+	(void)state;
+	open_pair("127.0.0.1", "127.0.0.1", &server, &client);
+	assert_int_equal(steer_roughtime_filter(server, MIN_LEN), 0);
+	cook(&r);
+	for (int i = 0; i < 10; i++) {
+		if (i == 3)
+			assert_int_equal(steer_stop(server), 0);
+		assert_int_equal(send(client, datagram, r.size, 0), r.size);
+	}
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(
+		    recv(server, buf, sizeof buf, MSG_DONTWAIT), r.size);
+	assert_int_equal(recv(server, buf, sizeof buf, MSG_DONTWAIT), -1);
+	assert_int_equal(drops(server), 7);
+	close(client);
+	close(server);
+}
+
 static void
 faults_are_told(void **state)
 {
@@ -410,6 +436,8 @@ faults_are_told(void **state)
 	assert_int_equal(errno, EBADF);
 	assert_int_equal(steer_roughtime_filter(0, 65536), -1);
 	assert_int_equal(errno, EINVAL);
+	assert_int_equal(steer_stop(-1), -1);
+	assert_int_equal(errno, EBADF);
 	assert_int_equal(steer_drops(-1, &n), -1);
 	assert_int_equal(errno, EBADF);
 }
@@ -422,6 +450,7 @@ main(void)
 		cmocka_unit_test(short_datagrams_are_guarded),
 		cmocka_unit_test(drops_nothing_that_parses),
 		cmocka_unit_test(a_full_queue_counts_too),
+		cmocka_unit_test(stopped_socket_runs_empty),
 		cmocka_unit_test(faults_are_told),
 	};
 

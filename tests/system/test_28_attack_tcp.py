@@ -26,6 +26,27 @@ def test_clients_cannot_take_the_last_descriptor(start, identity):
         tcp.socket.close()
 
 
+def test_pipelined_requests_do_not_starve_udp(start, identity):
+    """200 clients who send 140 requests at once, each worth a signature: a
+    batch a turn, and UDP in between."""
+    daemon = start(workers=1, tcp={"max_connections": 200,
+                                   "max_per_client": 200,
+                                   "max_outstanding": 256})
+    clients = [harness.Tcp("127.0.0.1", daemon.port) for _ in range(200)]
+    daemon.kill(signal.SIGSTOP)
+    for tcp in clients:
+        tcp.send(oracle.request("draft-01", size=0) * 140)
+    daemon.kill(signal.SIGCONT)
+    with harness.Udp("127.0.0.1", daemon.port) as udp:
+        for _ in range(3):
+            udp.verified(identity.public, "rfc")
+    assert daemon.counters()["tcp_sent"] < 200 * 140
+    harness.until(lambda: daemon.counters()["tcp_sent"] == 200 * 140,
+                  "every one is answered all the same")
+    for tcp in clients:
+        tcp.socket.close()
+
+
 def test_sigterm_answers_all_who_wait_to_be_accepted(start, identity):
     """Connections in the kernel's queue are not reset when it closes."""
     daemon = start(workers=1, tcp={"max_connections": 1000,

@@ -24,7 +24,7 @@
  */
 #define BATCH_PIPE 4096u
 #define CLOSE_MS 1000 /* for what is queued */
-/* Lines gather this long, so that a busy proxy is not woken for each. */
+/* Where lines come faster, they gather this long: one wake-up for many. */
 #define GATHER_MS 10
 
 /*
@@ -184,13 +184,15 @@ static void
 rest(struct eventlog *log)
 {
 	struct slot *next = &log->slot[log->tail % SLOTS];
+	uint64_t since = clock_monotonic_ns();
 
 	atomic_store(&log->asleep, true);
 	if (atomic_load(&next->turn) != log->tail / SLOTS * 2 + 1 &&
 	    !atomic_load(&log->closing))
 		doze(log, -1);
 	atomic_store(&log->asleep, false);
-	if (!atomic_load(&log->closing))
+	if (clock_monotonic_ns() - since < GATHER_MS * 1000000ull &&
+	    !atomic_load(&log->closing))
 		doze(log, GATHER_MS);
 }
 

@@ -14,7 +14,6 @@
 #include "keys/bundle.h"
 #include "keys/secret.h"
 
-#define SUFFIX ".bundle"
 #define MARGIN_S 60u
 
 struct bundlequeue {
@@ -129,22 +128,14 @@ by_name(const void *a, const void *b)
 	return strcmp(x->name, y->name);
 }
 
-static bool
-is_bundle(const char *name)
-{
-	size_t len = strlen(name);
-
-	return name[0] != '.' && len > strlen(SUFFIX) &&
-	    strcmp(name + len - strlen(SUFFIX), SUFFIX) == 0;
-}
-
-/* Name and stamp of one file; false: it went in the meantime. */
+/* Name and stamp of one file; false: a directory, or gone in the meantime. */
 static bool
 stamp(int dir, const char *name, struct bundlequeue_entry *e)
 {
 	struct stat st;
 
-	if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) != 0)
+	if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) != 0 ||
+	    S_ISDIR(st.st_mode))
 		return false;
 	memset(e, 0, sizeof *e);
 	snprintf(e->name, sizeof e->name, "%s", name);
@@ -163,7 +154,7 @@ gather(struct bundlequeue *q, DIR *dir, struct bundlequeue_entry *list)
 	size_t n = 0, left_out = 0;
 
 	while ((d = readdir(dir)) != NULL) {
-		if (!is_bundle(d->d_name))
+		if (d->d_name[0] == '.') /* also what is being written */
 			continue;
 		if (n == BUNDLEQUEUE_MAX)
 			left_out++;

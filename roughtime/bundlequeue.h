@@ -1,7 +1,6 @@
 /*
  * The delegations of one identity whose long-term key is elsewhere: a
- * directory of signed bundles (NAME.bundle, mode 0600), used one after the
- * other. What the directory holds is what counts: a new file is used when its
+ * directory of signed bundles (any name, mode 0600), used one after the other. What the directory holds is what counts: a new file is used when its
  * time comes, one that is taken away is used no more. Only the bundle in use
  * has its online key in memory.
  */

@@ -5,6 +5,7 @@
 #include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/file.h"
@@ -230,7 +231,9 @@ rescan(struct identity_source *src)
 		return;
 	src->next_scan_ms = ms + SCAN_MS;
 	if (bundlequeue_scan(src->queue, why, sizeof why) < 0)
-		log_error("identity %s: %s", src->name, why);
+		log_error("identity %s: %s (read as uid %ld, whose the "
+			  "directory and its bundles must be)",
+		    src->name, why, (long)geteuid());
 }
 
 /* Each turn of the loop takes a bundle or puts one out of the choice. */

@@ -1,5 +1,6 @@
 #include "roughtime/server_state.h"
 
+#include <sys/capability.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -128,6 +129,26 @@ check_reload(const struct server_options *o)
 		    o->config, strerror(errno));
 }
 
+/*
+ * Bundles are 0600 and mostly root's. A server that holds no long-term key
+ * keeps the right to read them (and its config file) over reloads; Landlock
+ * confines that to their directories. With a key file of its own it gives
+ * the right up: the key may lie beside the config file.
+ */
+static int
+drop_rights(const struct settings *c)
+{
+	const struct settings_identity *id = c->identities.items;
+	const int search[] = { CAP_DAC_READ_SEARCH };
+	size_t keep = 1;
+
+	for (size_t i = 0; i < c->identities.count; i++) {
+		if (id[i].key != NULL)
+			keep = 0;
+	}
+	return priv_drop_keep(c->user, search, keep);
+}
+
 struct server *
 server_new(const struct server_options *o)
 {
@@ -148,7 +169,7 @@ server_new(const struct server_options *o)
 	if (start_keyholder(s) != 0 ||
 	    listen_open(
 		&s->listeners, s->started, settings_workers(s->started)) != 0 ||
-	    priv_drop(s->started->user) != 0 || read_identities(s) != 0 ||
+	    drop_rights(s->started) != 0 || read_identities(s) != 0 ||
 	    start_clock(s) != 0)
 		goto fail;
 	check_reload(o);

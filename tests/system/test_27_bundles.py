@@ -53,6 +53,37 @@ def test_bundle_of_the_tool(tmp_path, start):
             assert reply.version is version
 
 
+def test_queue_of_root(tmp_path):
+    """What root made with the tool, 0600 in a 0700 directory, is read by the
+    server that root starts, also by the user that it becomes."""
+    identity = harness.Identity(tmp_path)
+    queue = tmp_path / "mine"
+    harness.run("roughtime-keys", "delegate", "-k", identity.path, "-o",
+                f"{queue}/", "--for", "2d", "--count", "2")
+    config = harness.base_config(harness.free_port(), [])
+    config["identities"] = [{"name": "offline",
+                             "public_key": identity.public_text,
+                             "delegations": str(queue)}]
+    daemon = harness.Roughtimed(tmp_path, config)
+    daemon.write_config(config)
+    p = harness.run("roughtimed", "-t", "-c", daemon.config_path, check=False)
+    assert p.returncode == 0, p.stderr
+    if os.geteuid() != 0:
+        return  # the user's own, read as that user
+    # beside a key file the right is given up, and the error says whose
+    config["identities"].append({"name": "online", "key": identity_of(tmp_path)})
+    daemon.write_config(config)
+    p = harness.run("roughtimed", "-t", "-c", daemon.config_path, check=False)
+    assert p.returncode == 1
+    assert "Permission denied (read as uid " in p.stderr, p.stderr
+
+
+def identity_of(tmp_path):
+    path = tmp_path / "other.key"
+    harness.run("roughtime-keys", "generate", "-o", path)
+    return str(path)
+
+
 def test_queue_of_the_tool(tmp_path):
     """--count N: windows that overlap or touch, in order, all usable."""
     identity = harness.Identity(tmp_path)

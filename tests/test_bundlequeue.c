@@ -202,6 +202,8 @@ names_broken_files_once(void **state)
 	assert_int_equal(capture_count(&said, "another long-term key"), 1);
 	chosen_is(q, T0 + 100, "good.bundle");
 
+	assert_int_equal(rmdir(test_path(path, dir, "old")), 0);
+
 	/* put right, it is read again */
 	unlink(test_path(path, dir, "good.bundle"));
 	assert_int_equal(chmod(test_path(path, dir, "open.bundle"), 0600), 0);

@@ -8,6 +8,8 @@
 #include <sys/time.h>
 #include <unistd.h>
 
+#include "net/tcp.h"
+
 const char *
 sock_step_str(enum sock_step step)
 {
@@ -77,21 +79,12 @@ set_udp(int fd, int family, const struct sock_opts *o)
 	return 0;
 }
 
-/* Three probes, a third of the time apart. */
 static int
 set_tcp(int fd, const struct sock_opts *o)
 {
-	int interval = o->keepalive_s >= 3 ? o->keepalive_s / 3 : 1;
-
 	if (o->nodelay && set_int(fd, IPPROTO_TCP, TCP_NODELAY, 1) < 0)
 		return -1;
-	if (o->keepalive_s <= 0)
-		return 0;
-	if (set_int(fd, SOL_SOCKET, SO_KEEPALIVE, 1) < 0 ||
-	    set_int(fd, IPPROTO_TCP, TCP_KEEPIDLE, o->keepalive_s) < 0 ||
-	    set_int(fd, IPPROTO_TCP, TCP_KEEPINTVL, interval) < 0)
-		return -1;
-	return set_int(fd, IPPROTO_TCP, TCP_KEEPCNT, 3);
+	return o->keepalive_s > 0 ? tcp_keepalive(fd, o->keepalive_s) : 0;
 }
 
 static int

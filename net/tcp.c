@@ -25,6 +25,29 @@ tcp_error(int fd)
 	return error;
 }
 
+bool
+tcp_is_connected(int fd)
+{
+	struct sockaddr_storage peer;
+	socklen_t len = sizeof peer;
+
+	return getpeername(fd, (struct sockaddr *)&peer, &len) == 0;
+}
+
+int
+tcp_keepalive(int fd, int idle_s)
+{
+	const int on = 1, probes = 3, apart = idle_s >= 3 ? idle_s / 3 : 1;
+
+	if (setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on) < 0 ||
+	    setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle_s, sizeof idle_s) <
+		0 ||
+	    setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &apart, sizeof apart) <
+		0)
+		return -1;
+	return setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof probes);
+}
+
 void
 tcp_reset_on_close(int fd)
 {

@@ -19,6 +19,13 @@ int tcp_accept(int listener, struct addr *peer);
  * errno, 0 for none. The kernel forgets it by telling. */
 int tcp_error(int fd);
 
+/* connect(2) is through: over loopback it is when it returns. */
+bool tcp_is_connected(int fd);
+
+/* Asks the peer after `idle_s` of silence whether it is still there, three
+ * times, a third of that apart. 0, or -1 with errno. */
+int tcp_keepalive(int fd, int idle_s);
+
 /* close(2) will send RST instead of FIN, and drop what is queued. */
 void tcp_reset_on_close(int fd);
 

@@ -1,116 +1,18 @@
-#include "proxy/session.h"
+#include "proxy/session_inner.h"
 
 #include <errno.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "base/log.h"
 #include "net/tcp.h"
-#include "proxy/header.h"
-#include "proxy/relay.h"
 
 #define PIPES_MAX 1024 /* of a worker in use; one more session copies */
 #define LOOK_S 1.0 /* how often a half that sends no more is looked at */
+#define SETTLED_S 10.0 /* most sessions are shorter */
 #define LAST_MOVES 64 /* what is left to be read when the other end is gone */
-
-enum session_state {
-	SESSION_FREE = 0,
-	SESSION_CONNECTING, /* to an origin; the client is not read */
-	SESSION_OPEN,
-};
-
-struct half {
-	ev_io io; /* first: a watcher is its half */
-	struct session *session;
-	struct half *other;
-	struct relay relay; /* what came from here, on its way to `other` */
-	enum status_side side;
-	bool ended; /* sends no more, and `other` has been told */
-};
-
-struct session {
-	struct half client, origin;
-	ev_timer timer;
-	struct sessions *table;
-	struct session *next, *prev; /* open ones; free ones use `next` */
-	struct service *service;
-	struct session_clock clock; /* of the loop */
-	struct addr client_address, edge;
-	uint64_t tried; /* origins, as bits */
-	uint64_t connect_us; /* Unix */
-	int chosen; /* index of the origin, -1 none */
-	enum session_state state;
-};
-
-struct sessions {
-	struct sessions_setup setup;
-	struct session *slots; /* one mapping */
-	size_t fresh; /* slots from here on were never used */
-	struct session *free, *open;
-	size_t count;
-	struct relay_pool *pool;
-	uint64_t ends_ns; /* 0, or when all of them must be gone */
-	struct log_gate lack;
-};
-
-static void session_connect(struct session *s, enum status last);
-
-/* ---- telling ---- */
-
-static void
-describe_origin(const struct session *s, struct event *e)
-{
-	if (s->chosen < 0)
-		return;
-	e->origin = app_origin_for(
-	    &s->service->app, (size_t)s->chosen, addr_port(&s->edge));
-	if (e->kind == EVENT_DISCONNECT)
-		e->origin_rtt_ns = tcp_rtt_ns(s->origin.io.fd);
-}
-
-static void
-tell(const struct session *s, enum event_kind kind, enum status status)
-{
-	struct event e = { .kind = kind,
-		.app = &s->service->app,
-		.client = s->client_address,
-		.edge = s->edge,
-		.client_bytes = s->client.relay.bytes,
-		.origin_bytes = s->origin.relay.bytes,
-		.connect_us = s->connect_us,
-		.status = status };
-
-	if (s->table->setup.log == NULL)
-		return;
-	if (kind != EVENT_CONNECT)
-		e.disconnect_us = clock_realtime_us();
-	if (kind == EVENT_DISCONNECT)
-		e.client_rtt_ns = tcp_rtt_ns(s->client.io.fd);
-	describe_origin(s, &e);
-	eventlog_write(s->table->setup.log, &e);
-}
-
-static void
-tell_refused(struct sessions *t, const struct service *v,
-    const struct addr *client, const struct addr *edge, enum status status)
-{
-	uint64_t now_us = clock_realtime_us();
-	struct event e = { .kind = EVENT_CLIENT_FILTERED,
-		.app = &v->app,
-		.client = *client,
-		.edge = *edge,
-		.connect_us = now_us,
-		.disconnect_us = now_us,
-		.status = status,
-		.firewall_matched = status == STATUS_FIREWALL };
-
-	if (t->setup.log != NULL)
-		eventlog_write(t->setup.log, &e);
-}
 
 /* ---- watching ---- */
 
@@ -142,8 +44,8 @@ wanted(const struct half *h)
 	return events;
 }
 
-static void
-watch_both(struct session *s)
+void
+session_watch(struct session *s)
 {
 	watch(&s->client, wanted(&s->client));
 	watch(&s->origin, wanted(&s->origin));
@@ -204,6 +106,8 @@ set_timer(struct session *s)
 	enum status why;
 	double in = deadline(s, &why) - ev_now(loop);
 
+	if (in > SETTLED_S && s->state == SESSION_OPEN && !s->settled)
+		in = SETTLED_S;
 	if (in > LOOK_S && (s->client.ended || s->origin.ended))
 		in = LOOK_S;
 	ev_timer_stop(loop, &s->timer);
@@ -252,8 +156,8 @@ list_remove(struct session *s)
 	t->count--;
 }
 
-static void
-half_close(struct half *h, bool reset)
+void
+session_half_close(struct half *h, bool reset)
 {
 	struct sessions *t = h->session->table;
 
@@ -280,9 +184,8 @@ forget(struct session *s)
 	t->free = s;
 }
 
-/* The only one that changes the state. */
-static void
-set_state(struct session *s, enum session_state state)
+void
+session_set_state(struct session *s, enum session_state state)
 {
 	s->state = state;
 	switch (state) {
@@ -293,7 +196,7 @@ set_state(struct session *s, enum session_state state)
 		break;
 	case SESSION_OPEN:
 		s->clock.active = ev_now(s->table->setup.loop);
-		watch_both(s);
+		session_watch(s);
 		break;
 	case SESSION_FREE:
 		forget(s);
@@ -302,8 +205,8 @@ set_state(struct session *s, enum session_state state)
 	set_timer(s);
 }
 
-static void
-leave_origin(struct session *s)
+void
+session_leave_origin(struct session *s)
 {
 	if (s->chosen < 0)
 		return;
@@ -311,26 +214,22 @@ leave_origin(struct session *s)
 	s->chosen = -1;
 }
 
-/*
- * The only one that ends a session. A reset is passed on as one, and so is a
- * cut: bytes that were on their way must not look like all there were.
- */
-static void
+void
 session_close(struct session *s, enum status status, bool reset)
 {
 	if (relay_waiting(&s->client.relay) > 0 ||
 	    relay_waiting(&s->origin.relay) > 0)
 		reset = true;
 	if (s->state == SESSION_OPEN)
-		tell(s, EVENT_DISCONNECT, status);
+		session_tell(s, EVENT_DISCONNECT, status);
 	else if (s->chosen >= 0 || s->tried == 0)
-		tell(s, EVENT_ORIGIN_ERROR, status); /* none told yet */
+		session_tell(s, EVENT_ORIGIN_ERROR, status); /* none told yet */
 	if (s->state != SESSION_OPEN)
 		reset = true;
-	half_close(&s->client, reset);
-	half_close(&s->origin, reset);
-	leave_origin(s);
-	set_state(s, SESSION_FREE);
+	session_half_close(&s->client, reset);
+	session_half_close(&s->origin, reset);
+	session_leave_origin(s);
+	session_set_state(s, SESSION_FREE);
 }
 
 /* ---- open: both directions ---- */
@@ -370,9 +269,8 @@ half_ended(struct half *h)
 	return false;
 }
 
-/* What came from `h` goes to its other. False: the session is over. */
-static bool
-half_move(struct half *h)
+bool
+session_move(struct half *h)
 {
 	struct session *s = h->session;
 
@@ -396,18 +294,18 @@ half_move(struct half *h)
 	return false;
 }
 
-static void
-half_event(struct ev_loop *loop, ev_io *io, int events)
+void
+session_half_event(struct ev_loop *loop, ev_io *io, int events)
 {
 	struct half *h = (struct half *)io;
 	struct session *s = h->session;
 
 	s->clock.active = ev_now(loop);
-	if ((events & EV_READ) && !half_move(h))
+	if ((events & EV_READ) && !session_move(h))
 		return;
-	if ((events & EV_WRITE) && !half_move(h->other))
+	if ((events & EV_WRITE) && !session_move(h->other))
 		return;
-	watch_both(s);
+	session_watch(s);
 }
 
 /* A half that sends no more makes no event when it is reset: that is looked
@@ -427,143 +325,28 @@ half_is_alive(struct half *h)
 	return false;
 }
 
-/* ---- connecting ---- */
-
-static void
-put_header(struct session *s)
-{
-	const struct header_ends ends = { .client = s->client_address,
-		.proxy = s->edge };
-	uint8_t bytes[HEADER_V2_MAX];
-	size_t len = 0;
-
-	if (s->service->app.header == APP_HEADER_V1)
-		len = header_v1(bytes, &ends);
-	else if (s->service->app.header == APP_HEADER_V2)
-		len = header_v2(bytes, SOCK_TCP, &ends);
-	if (len > 0)
-		relay_put(&s->client.relay, s->table->pool, bytes, len);
-}
-
-static void
-connected(struct session *s)
-{
-	struct origin_pool *p = &s->service->pools[s->table->setup.worker];
-
-	origin_worked(p, s->chosen);
-	put_header(s);
-	set_state(s, SESSION_OPEN);
-	tell(s, EVENT_CONNECT, STATUS_OPEN);
-	/* the client's first bytes are here already, more often than not */
-	if (half_move(&s->client))
-		watch_both(s);
-}
-
-/* This origin is not to be had; on to the next. */
-static void
-connect_failed(struct session *s, enum status status)
-{
-	struct origin_pool *p = &s->service->pools[s->table->setup.worker];
-
-	origin_failed(p, s->chosen, clock_monotonic_ns());
-	half_close(&s->origin, true);
-	tell(s, EVENT_ORIGIN_ERROR, status);
-	leave_origin(s);
-	session_connect(s, status);
-}
-
-static void
-connect_event(struct ev_loop *loop, ev_io *io, int events)
-{
-	struct session *s = ((struct half *)io)->session;
-	int error = tcp_error(io->fd);
-
-	(void)loop;
-	(void)events;
-	if (error != 0) {
-		connect_failed(
-		    s, status_from_errno(STATUS_SIDE_CONNECT, error));
-		return;
-	}
-	ev_set_cb(&s->origin.io, half_event);
-	connected(s);
-}
-
-/* Our own lack of descriptors or ports is not the origin's fault. */
-static enum status
-connect_status(int error)
-{
-	switch (error) {
-	case EMFILE:
-	case ENFILE:
-	case ENOBUFS:
-	case ENOMEM:
-	case EADDRNOTAVAIL:
-		return STATUS_UNAVAILABLE;
-	default:
-		return status_from_errno(STATUS_SIDE_CONNECT, error);
-	}
-}
-
-static void
-tell_lack(struct sessions *t)
-{
-	if (errno == EADDRNOTAVAIL)
-		log_limited(&t->lack, LOG_LEVEL_WARNING,
-		    "tcp: no local port left towards an origin");
-	else
-		log_limited(&t->lack, LOG_LEVEL_WARNING,
-		    "tcp: no descriptor left for an origin: %s",
-		    strerror(errno));
-}
-
-static int
-open_origin(struct session *s)
-{
-	const struct sock_opts o = { .v6only = true,
-		.nodelay = true,
-		.keepalive_s = s->table->setup.keepalive_s };
-	struct addr to = app_origin_for(
-	    &s->service->app, (size_t)s->chosen, addr_port(&s->edge));
-
-	return sock_connect(SOCK_TCP, &to, &o);
-}
-
-/* Tries origins until one answers later, or none is left. */
-static void
-session_connect(struct session *s, enum status last)
-{
-	struct origin_pool *p = &s->service->pools[s->table->setup.worker];
-	uint64_t now_ns = clock_monotonic_ns();
-	int fd = -1;
-
-	while (last != STATUS_UNAVAILABLE) {
-		s->chosen =
-		    origin_choose(p, &s->client_address, s->tried, now_ns);
-		if (s->chosen < 0)
-			break;
-		s->tried |= 1ull << s->chosen;
-		origin_begin(p, s->chosen);
-		fd = open_origin(s);
-		if (fd >= 0)
-			break;
-		last = connect_status(errno);
-		if (last == STATUS_UNAVAILABLE)
-			tell_lack(s->table);
-		else
-			origin_failed(p, s->chosen, now_ns);
-		tell(s, EVENT_ORIGIN_ERROR, last);
-		leave_origin(s);
-	}
-	if (fd < 0) {
-		session_close(s, last, true);
-		return;
-	}
-	ev_io_init(&s->origin.io, connect_event, fd, EV_WRITE);
-	set_state(s, SESSION_CONNECTING);
-}
-
 /* ---- time ---- */
+
+/* The client's side has its keepalive from the listener. */
+static void
+settle(struct session *s)
+{
+	if (s->settled || s->state != SESSION_OPEN)
+		return;
+	s->settled = true;
+	/* it only fails for a connection that is dead already */
+	(void)tcp_keepalive(s->origin.io.fd, s->table->setup.keepalive_s);
+}
+
+/* Before its time: whether both are there, and until when it sleeps. */
+static void
+look_after(struct session *s)
+{
+	settle(s);
+	if (s->state != SESSION_OPEN ||
+	    (half_is_alive(&s->client) && half_is_alive(&s->origin)))
+		set_timer(s);
+}
 
 static void
 timer_event(struct ev_loop *loop, ev_timer *w, int events)
@@ -573,13 +356,11 @@ timer_event(struct ev_loop *loop, ev_timer *w, int events)
 
 	(void)events;
 	if (deadline(s, &why) > ev_now(loop)) {
-		if (s->state != SESSION_OPEN ||
-		    (half_is_alive(&s->client) && half_is_alive(&s->origin)))
-			set_timer(s);
+		look_after(s);
 		return;
 	}
 	if (s->state == SESSION_CONNECTING && why == STATUS_CONNECT_TIMEDOUT)
-		connect_failed(s, why);
+		session_connect_failed(s, why);
 	else
 		session_close(s, why, why != STATUS_CLOSED);
 }
@@ -600,14 +381,14 @@ half_init(struct half *h, struct session *s, struct half *other,
     enum status_side side, int fd)
 {
 	*h = (struct half){ .session = s, .other = other, .side = side };
-	ev_io_init(&h->io, half_event, fd, EV_READ);
+	ev_io_init(&h->io, session_half_event, fd, EV_READ);
 }
 
 static void
 refuse(struct sessions *t, const struct service *v, int fd,
     const struct addr *client, const struct addr *edge, enum status status)
 {
-	tell_refused(t, v, client, edge, status);
+	session_tell_refused(t, v, client, edge, status);
 	tcp_reset_on_close(fd);
 	close(fd);
 }

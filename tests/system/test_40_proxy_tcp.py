@@ -1,4 +1,5 @@
 """l4proxyd over TCP: what goes through, and how it ends."""
+import contextlib
 import hashlib
 import os
 import pathlib
@@ -16,6 +17,7 @@ from proxyharness import (L4proxyd, Origin, application, connect, echo, idle,
                           reset)
 
 MIB = 1 << 20
+SANITIZED = b"__asan_init" in (harness.BUILD / "l4proxyd").read_bytes()
 
 
 @pytest.fixture
@@ -174,8 +176,8 @@ def test_an_origin_that_refuses_is_passed_over(proxy, origin):
             c.sendall(b"hello")
             assert read_exactly(c, 5) == b"hello"
     p.expect_events(4, Event="connect", OriginPort=o.port)
-    refused = p.events(Event="originError")
-    assert refused
+    refused = harness.until(lambda: p.events(Event="originError"),
+                            "an origin that refused")
     assert all((e["OriginPort"], e["Status"]) == (dead, 521)
                for e in refused)
 
@@ -206,7 +208,8 @@ def test_a_blackholed_origin_is_given_up_in_time(proxy, origin):
                 assert read_exactly(c, 5) == b"hello"
             waited.append(time.monotonic() - before)
         assert any(0.9 < w < 5 for w in waited), waited
-        assert p.events(Event="originError", Status=522, OriginPort=port)
+        harness.until(lambda: p.events(Event="originError", Status=522,
+                                       OriginPort=port), "status 522")
         for s in full:
             s.close()
 
@@ -302,7 +305,8 @@ def test_an_idle_session_costs_less_than_two_kib(proxy, origin):
     held += [connect(p.port) for _ in range(n)]
     p.expect_events(20 + n, Event="connect")
     cost = (p.rss_kb() - before) * 1024 / n
-    assert cost < 2048, f"{cost} bytes a session"
+    most = 4096 if SANITIZED else 2048
+    assert cost < most, f"{cost} bytes a session"
     for c in held:
         c.close()
 
@@ -431,11 +435,11 @@ def test_an_idle_session_ends(proxy, origin):
 def test_a_life_ends_however_busy(proxy, origin):
     p = proxy(origin(echo), lifetime_s=1)
     before = time.monotonic()
-    with connect(p.port) as c, pytest.raises(AssertionError, match="ends"):
-        while True:
-            c.sendall(b"x")
-            read_exactly(c, 1)
+    with connect(p.port) as c, contextlib.suppress(ConnectionError):
+        c.sendall(b"x")
+        while c.recv(1):
             time.sleep(0.02)
+            c.sendall(b"x")
             assert time.monotonic() - before < 10
     assert time.monotonic() - before > 0.9
     p.expect_events(Event="disconnect", Status=200)

@@ -1,0 +1,141 @@
+#include "proxy/session_inner.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "net/tcp.h"
+#include "proxy/header.h"
+
+static void
+put_header(struct session *s)
+{
+	const struct header_ends ends = { .client = s->client_address,
+		.proxy = s->edge };
+	uint8_t bytes[HEADER_V2_MAX];
+	size_t len = 0;
+
+	if (s->service->app.header == APP_HEADER_V1)
+		len = header_v1(bytes, &ends);
+	else if (s->service->app.header == APP_HEADER_V2)
+		len = header_v2(bytes, SOCK_TCP, &ends);
+	if (len > 0)
+		relay_put(&s->client.relay, s->table->pool, bytes, len);
+}
+
+static void
+connected(struct session *s)
+{
+	struct origin_pool *p = &s->service->pools[s->table->setup.worker];
+
+	ev_set_cb(&s->origin.io, session_half_event);
+	origin_worked(p, s->chosen);
+	put_header(s);
+	session_set_state(s, SESSION_OPEN);
+	session_tell(s, EVENT_CONNECT, STATUS_OPEN);
+	/* the client's first bytes are here already, more often than not */
+	if (session_move(&s->client))
+		session_watch(s);
+}
+
+void
+session_connect_failed(struct session *s, enum status status)
+{
+	struct origin_pool *p = &s->service->pools[s->table->setup.worker];
+
+	origin_failed(p, s->chosen, clock_monotonic_ns());
+	session_half_close(&s->origin, true);
+	session_tell(s, EVENT_ORIGIN_ERROR, status);
+	session_leave_origin(s);
+	session_connect(s, status);
+}
+
+static void
+connect_event(struct ev_loop *loop, ev_io *io, int events)
+{
+	struct session *s = ((struct half *)io)->session;
+	int error = tcp_error(io->fd);
+
+	(void)loop;
+	(void)events;
+	if (error != 0) {
+		session_connect_failed(
+		    s, status_from_errno(STATUS_SIDE_CONNECT, error));
+		return;
+	}
+	connected(s);
+}
+
+/* Our own lack of descriptors or ports is not the origin's fault. */
+static enum status
+connect_status(int error)
+{
+	switch (error) {
+	case EMFILE:
+	case ENFILE:
+	case ENOBUFS:
+	case ENOMEM:
+	case EADDRNOTAVAIL:
+		return STATUS_UNAVAILABLE;
+	default:
+		return status_from_errno(STATUS_SIDE_CONNECT, error);
+	}
+}
+
+static void
+tell_lack(struct sessions *t)
+{
+	if (errno == EADDRNOTAVAIL)
+		log_limited(&t->lack, LOG_LEVEL_WARNING,
+		    "tcp: no local port left towards an origin");
+	else
+		log_limited(&t->lack, LOG_LEVEL_WARNING,
+		    "tcp: no descriptor left for an origin: %s",
+		    strerror(errno));
+}
+
+static int
+open_origin(struct session *s)
+{
+	const struct sock_opts o = { .v6only = true };
+	struct addr to = app_origin_for(
+	    &s->service->app, (size_t)s->chosen, addr_port(&s->edge));
+
+	return sock_connect(SOCK_TCP, &to, &o);
+}
+
+void
+session_connect(struct session *s, enum status last)
+{
+	struct origin_pool *p = &s->service->pools[s->table->setup.worker];
+	uint64_t now_ns = clock_monotonic_ns();
+	int fd = -1;
+
+	while (last != STATUS_UNAVAILABLE) {
+		s->chosen =
+		    origin_choose(p, &s->client_address, s->tried, now_ns);
+		if (s->chosen < 0)
+			break;
+		s->tried |= 1ull << s->chosen;
+		origin_begin(p, s->chosen);
+		fd = open_origin(s);
+		if (fd >= 0)
+			break;
+		last = connect_status(errno);
+		if (last == STATUS_UNAVAILABLE)
+			tell_lack(s->table);
+		else
+			origin_failed(p, s->chosen, now_ns);
+		session_tell(s, EVENT_ORIGIN_ERROR, last);
+		session_leave_origin(s);
+	}
+	if (fd < 0) {
+		session_close(s, last, true);
+		return;
+	}
+	ev_io_init(&s->origin.io, connect_event, fd, EV_WRITE);
+	if (tcp_is_connected(fd))
+		connected(s);
+	else
+		session_set_state(s, SESSION_CONNECTING);
+}

@@ -1,0 +1,95 @@
+/*
+ * The inside of a TCP session, for session.c (its life), session_connect.c
+ * (how it comes by an origin) and session_tell.c (what the event log hears).
+ */
+#ifndef PROXY_SESSION_INNER_H
+#define PROXY_SESSION_INNER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <ev.h>
+
+#include "base/log.h"
+#include "proxy/relay.h"
+#include "proxy/session.h"
+
+enum session_state {
+	SESSION_FREE = 0,
+	SESSION_CONNECTING, /* to an origin; the client is not read */
+	SESSION_OPEN,
+};
+
+struct half {
+	ev_io io; /* first: a watcher is its half */
+	struct session *session;
+	struct half *other;
+	struct relay relay; /* what came from here, on its way to `other` */
+	enum status_side side;
+	bool ended; /* sends no more, and `other` has been told */
+};
+
+struct session {
+	struct half client, origin;
+	ev_timer timer;
+	struct sessions *table;
+	struct session *next, *prev; /* open ones; free ones use `next` */
+	struct service *service;
+	struct session_clock clock; /* of the loop */
+	struct addr client_address, edge;
+	uint64_t tried; /* origins, as bits */
+	uint64_t connect_us; /* Unix */
+	int chosen; /* index of the origin, -1 none */
+	enum session_state state;
+	bool settled; /* lives so long that keepalive is worth its calls */
+};
+
+struct sessions {
+	struct sessions_setup setup;
+	struct session *slots; /* one mapping */
+	size_t fresh; /* slots from here on were never used */
+	struct session *free, *open;
+	size_t count;
+	struct relay_pool *pool;
+	uint64_t ends_ns; /* 0, or when all of them must be gone */
+	struct log_gate lack;
+};
+
+/* ---- session.c ---- */
+
+/* The only one that changes the state. */
+void session_set_state(struct session *s, enum session_state state);
+
+/*
+ * The only one that ends a session. A reset is passed on as one, and so is a
+ * cut: bytes that were on their way must not look like all there were.
+ */
+void session_close(struct session *s, enum status status, bool reset);
+
+/* What came from `h` goes to its other. False: the session is over. */
+bool session_move(struct half *h);
+
+/* Reads a half whose bytes do not wait, writes to one whose other's do. */
+void session_watch(struct session *s);
+void session_half_event(struct ev_loop *loop, ev_io *io, int events);
+void session_half_close(struct half *h, bool reset);
+void session_leave_origin(struct session *s);
+
+/* ---- session_connect.c ---- */
+
+/* Tries origins until one answers later, or none is left: closed then, with
+ * `last` when none was tried. */
+void session_connect(struct session *s, enum status last);
+/* This origin is not to be had; on to the next. */
+void session_connect_failed(struct session *s, enum status status);
+
+/* ---- session_tell.c ---- */
+
+void
+session_tell(const struct session *s, enum event_kind kind, enum status status);
+/* A client that was not let in. */
+void session_tell_refused(struct sessions *t, const struct service *v,
+    const struct addr *client, const struct addr *edge, enum status status);
+
+#endif

@@ -1,17 +1,19 @@
 /* `roughtime bench`: how much a server answers, and how soon. */
 #include <errno.h>
-#include <getopt.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "roughtime/client/arguments.h"
 #include "roughtime/client/command.h"
+#include "roughtime/client/exchange.h"
 #include "roughtime/client/ladder.h"
 #include "roughtime/client/load.h"
 #include "roughtime/client/show.h"
-#include "roughtime/client/target.h"
 #include "roughtime/request.h"
+
+#define MESSAGE_MAX 65000 /* one message is one IP packet at most */
 
 static const char help[] =
     "usage: roughtime bench [options] HOST[:PORT] [PUBLIC-KEY]\n"
@@ -38,30 +40,21 @@ static const char help[] =
     "Exit: 0 replies came, 1 usage, 2 none came, 3 one did not verify.\n";
 
 struct bench {
-	const char *name;
-	struct target target;
+	struct arguments arguments;
 	struct load_options load;
-	uint32_t rows;
-	size_t size;
-	bool has_key, json;
 	uint8_t packet[REQUEST_SIZE_MAX];
 };
 
 enum {
-	OPT_SECONDS = 256,
+	OPT_SECONDS = ARGUMENT_OWN,
 	OPT_WARMUP,
 	OPT_FLOWS,
 	OPT_WINDOW,
 	OPT_RATE,
 	OPT_LOST_AFTER,
-	OPT_VERSION,
-	OPT_SIZE,
-	OPT_TCP,
 	OPT_BURST,
 	OPT_VERIFY,
-	OPT_ECHO,
-	OPT_JSON,
-	OPT_HELP
+	OPT_ECHO
 };
 
 static const struct option options[] = {
@@ -71,14 +64,14 @@ static const struct option options[] = {
 	{ "window", required_argument, NULL, OPT_WINDOW },
 	{ "rate", required_argument, NULL, OPT_RATE },
 	{ "lost-after", required_argument, NULL, OPT_LOST_AFTER },
-	{ "version", required_argument, NULL, OPT_VERSION },
-	{ "size", required_argument, NULL, OPT_SIZE },
-	{ "tcp", no_argument, NULL, OPT_TCP },
+	{ "version", required_argument, NULL, ARGUMENT_VERSION },
+	{ "size", required_argument, NULL, ARGUMENT_SIZE },
+	{ "tcp", no_argument, NULL, ARGUMENT_TCP },
 	{ "burst", required_argument, NULL, OPT_BURST },
 	{ "verify", required_argument, NULL, OPT_VERIFY },
 	{ "echo", no_argument, NULL, OPT_ECHO },
-	{ "json", no_argument, NULL, OPT_JSON },
-	{ "help", no_argument, NULL, OPT_HELP },
+	{ "json", no_argument, NULL, ARGUMENT_JSON },
+	{ "help", no_argument, NULL, ARGUMENT_HELP },
 	{ NULL, 0, NULL, 0 },
 };
 
@@ -103,79 +96,55 @@ take_fraction(const char *value, double max, double *out)
 }
 
 static bool
-take_option(struct bench *b, int opt, const char *value)
+take_option(void *own, int opt, const char *value)
 {
-	uint64_t n;
+	struct load_options *o = &((struct bench *)own)->load;
 
 	switch (opt) {
 	case OPT_SECONDS:
-		return command_seconds(value, &b->load.duration_ns);
+		return command_seconds(value, &o->duration_ns);
 	case OPT_WARMUP:
-		b->load.warmup_ns = 0;
+		o->warmup_ns = 0;
 		return strcmp(value, "0") == 0 ||
-		    command_seconds(value, &b->load.warmup_ns);
+		    command_seconds(value, &o->warmup_ns);
 	case OPT_LOST_AFTER:
-		return command_seconds(value, &b->load.lost_after_ns);
+		return command_seconds(value, &o->lost_after_ns);
 	case OPT_FLOWS:
-		return take_count(value, 4096, &b->load.flows);
+		return take_count(value, 4096, &o->flows);
 	case OPT_WINDOW:
-		return take_count(value, 65536, &b->load.window);
+		return take_count(value, 65536, &o->window);
 	case OPT_BURST:
-		return take_count(value, 60, &b->load.burst);
+		return take_count(value, 60, &o->burst);
 	case OPT_RATE:
-		return take_fraction(value, 1e9, &b->load.rate);
+		return take_fraction(value, 1e9, &o->rate);
 	case OPT_VERIFY:
-		return take_fraction(value, 1, &b->load.verify);
-	case OPT_VERSION:
-		return (b->rows = ladder_parse(value)) != 0;
-	case OPT_SIZE:
-		if (!command_number(value, 128, 65000, &n))
-			return false;
-		b->size = n / 4 * 4;
-		return true;
-	case OPT_TCP:
-		b->load.proto = SOCK_TCP;
-		return true;
-	case OPT_ECHO:
-		return b->load.echo = true;
-	case OPT_JSON:
-		return b->json = true;
-	default:
-		return false;
+		return take_fraction(value, 1, &o->verify);
+	default: /* OPT_ECHO */
+		return o->echo = true;
 	}
 }
 
-static int
-parse(struct bench *b, int argc, char **argv)
-{
-	const char *why;
-	int opt;
+static const struct arguments_spec spec = {
+	.help = help,
+	.letters = "",
+	.options = options,
+	.take = take_option,
+};
 
-	optind = 0;
-	while ((opt = getopt_long(argc, argv, "", options, NULL)) != -1) {
-		if (opt == OPT_HELP) {
-			fputs(help, stdout);
-			return COMMAND_GOOD;
-		}
-		if (opt == '?')
-			return command_usage("bench", "an option is wrong");
-		if (!take_option(b, opt, optarg))
-			return command_usage("bench", "bad value %s", optarg);
-	}
-	if (argc - optind < 1 || argc - optind > 2)
-		return command_usage("bench", "give HOST[:PORT] and a key");
-	b->name = argv[optind];
-	if (!target_parse(&b->target, b->name, &why))
-		return command_usage("bench", "%s: %s", b->name, why);
-	b->has_key = argc - optind == 2;
-	if (b->has_key && !target_key(b->load.public_key, argv[optind + 1]))
-		return command_usage(
-		    "bench", "%s: not a public key", argv[optind + 1]);
-	if (b->load.echo)
-		b->load.verify = 0;
-	while ((size_t)b->load.burst * b->size > 65000)
-		b->load.burst--; /* one message is one IP packet at most */
-	return -1;
+/* What the options mean for the load. */
+static void
+settle(struct bench *b)
+{
+	const struct arguments *a = &b->arguments;
+	struct load_options *o = &b->load;
+
+	o->proto = a->protos & EXCHANGE_TCP ? SOCK_TCP : SOCK_UDP;
+	memcpy(o->public_key, a->key, sizeof o->public_key);
+	o->verify_options.any_key = !a->has_key;
+	if (o->echo)
+		o->verify = 0;
+	while ((size_t)o->burst * a->size > MESSAGE_MAX)
+		o->burst--;
 }
 
 /* The packet that all requests are copies of, but for the nonce. */
@@ -183,22 +152,23 @@ static bool
 make_request(struct bench *b)
 {
 	uint8_t nonce[HASH_FULL_LEN], srv[CERT_SRV_LEN];
-	struct request_spec spec = {
-		.versions = b->rows, .nonce = nonce, .size = b->size
-	};
+	struct request_spec request = { .versions = b->arguments.rows,
+		.nonce = nonce,
+		.size = b->arguments.size };
 	unsigned int best = VERSION_ROWS;
 
 	while (best-- > 0) {
-		if (b->rows & 1u << best)
+		if (b->arguments.rows & 1u << best)
 			break;
 	}
 	b->load.version = &version_table[best];
 	randombytes_buf(nonce, sizeof nonce);
 	cert_srv(srv, b->load.public_key);
-	if (b->has_key && best >= VERSION_DRAFT10)
-		spec.srv = srv;
+	if (b->arguments.has_key && best >= VERSION_DRAFT10)
+		request.srv = srv;
 	b->load.request.data = b->packet;
-	b->load.request.len = request_make(b->packet, sizeof b->packet, &spec);
+	b->load.request.len =
+	    request_make(b->packet, sizeof b->packet, &request);
 	return b->load.request.len > 0 &&
 	    (b->load.proto == SOCK_UDP || b->load.version->framed);
 }
@@ -217,7 +187,7 @@ show(const struct bench *b, const struct load_result *r)
 	char p50[SHOW_LEN], p99[SHOW_LEN], p999[SHOW_LEN], max[SHOW_LEN];
 
 	printf("%-12s %s over %s, %s, %zu bytes, %u flows of %u\n", "load",
-	    b->name, o->proto == SOCK_TCP ? "TCP" : "UDP",
+	    b->arguments.server, o->proto == SOCK_TCP ? "TCP" : "UDP",
 	    o->echo ? "echo" : o->version->name, o->request.len, o->flows,
 	    o->window);
 	printf("%-12s %.0f/s (%.2f s, %llu replies of %zu to %zu bytes)\n",
@@ -240,7 +210,7 @@ show(const struct bench *b, const struct load_result *r)
 	if (o->verify > 0)
 		printf("%-12s %llu replies%s, %llu invalid%s%s\n", "verified",
 		    (unsigned long long)r->verified,
-		    b->has_key ? "" : " (without a key)",
+		    b->arguments.has_key ? "" : " (without a key)",
 		    (unsigned long long)r->invalid, r->invalid > 0 ? ": " : "",
 		    r->invalid > 0 ? verify_fault_explain(r->fault) : "");
 	printf("%-12s %.0f %% of one core, %.0f ns a request\n", "own CPU",
@@ -259,7 +229,7 @@ to_json(const struct bench *b, const struct load_result *r)
 	    "{s:s, s:s, s:s, s:b, s:I, s:I, s:I, s:f, s:f, s:f, s:f, s:I, s:I, "
 	    "s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:[I,I], s:{s:f,s:f,s:f,s:f}, "
 	    "s:f, s:f}",
-	    "server", b->name, "transport",
+	    "server", b->arguments.server, "transport",
 	    o->proto == SOCK_TCP ? "tcp" : "udp", "version", o->version->name,
 	    "echo", o->echo, "flows", (json_int_t)o->flows, "window",
 	    (json_int_t)o->window, "request_bytes", (json_int_t)o->request.len,
@@ -288,7 +258,7 @@ run(struct bench *b)
 
 	if (load_run(&b->load, r) < 0)
 		command_die("bench: %s", strerror(errno));
-	if (b->json)
+	if (b->arguments.json)
 		command_print_json(to_json(b, r));
 	else
 		show(b, r);
@@ -299,7 +269,7 @@ run(struct bench *b)
 		fprintf(stderr,
 		    "roughtime bench: no reply came: `roughtime probe %s` "
 		    "tells what the server speaks\n",
-		    b->name);
+		    b->arguments.server);
 	free(r);
 	return status;
 }
@@ -308,29 +278,29 @@ int
 bench_command(int argc, char **argv)
 {
 	struct bench *b = command_alloc(1, sizeof *b);
+	struct arguments *a = &b->arguments;
 	const char *why;
 	int status;
 
-	b->rows = 1u << VERSION_RFC | 1u << VERSION_DRAFT14;
-	b->size = 1036;
-	b->load.flows = 8;
-	b->load.window = 32;
-	b->load.burst = 16;
-	b->load.verify = 0.01;
-	b->load.duration_ns = 5000000000;
-	b->load.warmup_ns = 500000000;
-	b->load.lost_after_ns = 200000000;
-	status = parse(b, argc, argv);
-	b->load.verify_options.any_key = !b->has_key;
+	a->rows = 1u << VERSION_RFC | 1u << VERSION_DRAFT14;
+	a->size = ATTEMPT_SIZE;
+	b->load = (struct load_options){ .flows = 8,
+		.window = 32,
+		.burst = 16,
+		.verify = 0.01,
+		.duration_ns = 5000000000,
+		.warmup_ns = 500000000,
+		.lost_after_ns = 200000000 };
+	status = arguments_options(a, &spec, b, argc, argv);
+	if (status < 0)
+		status = arguments_server(a, argc, argv);
+	settle(b);
 	if (status < 0 && !make_request(b))
 		status = command_usage("bench",
 		    "one request cannot offer these versions like that");
 	if (status < 0 &&
-	    target_resolve(&b->target, AF_UNSPEC, &b->load.peer, 1, &why) ==
-		0) {
-		fprintf(stderr, "roughtime bench: %s: %s\n", b->name, why);
-		status = COMMAND_NO_ANSWER;
-	}
+	    target_resolve(&a->target, AF_UNSPEC, &b->load.peer, 1, &why) == 0)
+		status = arguments_no_address(a, argv[0], why);
 	if (status < 0)
 		status = run(b);
 	free(b);

@@ -16,6 +16,16 @@
 #define SETTLE_NS (2500 * MS)
 #define LAST_TRY_NS (1500 * MS)
 
+void
+exchange_init(struct exchange *x, const struct arguments *a)
+{
+	x->timeout_ns = a->timeout_ns;
+	x->options.public_key = a->has_key ? a->key : NULL;
+	x->options.verify = a->verify;
+	x->options.verify.any_key = !a->has_key;
+	x->options.size = a->size;
+}
+
 /* TCP only when UDP has had its chance (RFC 10049 section 5). */
 static uint64_t
 tcp_delay(const struct exchange *x, unsigned int protos)
@@ -39,9 +49,11 @@ void
 exchange_plan(struct exchange *x, const struct rung *rungs, size_t n,
     unsigned int protos, const struct addr *addrs, size_t n_addrs)
 {
-	uint64_t now = clock_monotonic_ns();
-	uint64_t tcp = tcp_delay(x, protos);
+	uint64_t now = clock_monotonic_ns(), tcp;
 
+	if (protos == 0)
+		protos = EXCHANGE_UDP | EXCHANGE_TCP;
+	tcp = tcp_delay(x, protos);
 	if (x->list == NULL)
 		x->list = command_alloc(EXCHANGE_MAX, sizeof *x->list);
 	for (size_t i = 0; i < n_addrs; i++) {
@@ -207,6 +219,22 @@ exchange_run(struct exchange *x)
 	free(buffer);
 	free(fds);
 	return find_winner(x);
+}
+
+enum diagnosis
+exchange_explain(const struct exchange *x, char text[static DIAGNOSE_LEN])
+{
+	struct attempt_seen *seen = command_alloc(x->count, sizeof *seen);
+	enum diagnosis d;
+	size_t n = 0;
+
+	for (size_t i = 0; i < x->count; i++) {
+		if (x->list[i].tries > 0)
+			seen[n++] = x->list[i].seen;
+	}
+	d = diagnose(text, seen, n);
+	free(seen);
+	return d;
 }
 
 void

@@ -5,7 +5,9 @@
 #ifndef ROUGHTIME_CLIENT_EXCHANGE_H
 #define ROUGHTIME_CLIENT_EXCHANGE_H
 
+#include "roughtime/client/arguments.h"
 #include "roughtime/client/attempt.h"
+#include "roughtime/client/diagnose.h"
 #include "roughtime/client/target.h"
 
 #define EXCHANGE_MAX (TARGET_ADDRS_MAX * LADDER_MAX * 2)
@@ -19,9 +21,12 @@ struct exchange {
 	size_t count;
 };
 
+/* What the command line says about requests and replies; borrows from it. */
+void exchange_init(struct exchange *x, const struct arguments *a);
+
 /*
  * Plans `rungs` over `protos` to every address, beside what is planned
- * already. TCP waits until UDP has had its chance, unless it is alone or `all`
+ * already. No protos: both. TCP waits until UDP has had its chance, unless it is alone or `all`
  * is set.
  */
 #define EXCHANGE_UDP (1u << SOCK_UDP)
@@ -31,6 +36,10 @@ void exchange_plan(struct exchange *x, const struct rung *rungs, size_t n,
 
 /* Runs it; the attempt that won, or NULL. */
 struct attempt *exchange_run(struct exchange *x);
+
+/* Why nothing verified, from all that was sent (see diagnose.h). */
+enum diagnosis
+exchange_explain(const struct exchange *x, char text[static DIAGNOSE_LEN]);
 
 void exchange_free(struct exchange *x);
 

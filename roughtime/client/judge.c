@@ -1,11 +1,11 @@
 /* `roughtime verify`: checks a malfeasance report, needs no network. */
-#include <getopt.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/file.h"
+#include "roughtime/client/arguments.h"
 #include "roughtime/client/command.h"
 #include "roughtime/client/report.h"
 #include "roughtime/client/show.h"
@@ -194,44 +194,18 @@ to_json(const struct report *r, const struct chain_verdict *v)
 	    "responses", replies, "conflicts", conflicts, "suspects", suspects);
 }
 
-enum { OPT_COMPAT = 256, OPT_JSON, OPT_HELP };
-
 static const struct option options[] = {
-	{ "compat", required_argument, NULL, OPT_COMPAT },
-	{ "json", no_argument, NULL, OPT_JSON },
-	{ "help", no_argument, NULL, OPT_HELP },
+	{ "compat", required_argument, NULL, ARGUMENT_COMPAT },
+	{ "json", no_argument, NULL, ARGUMENT_JSON },
+	{ "help", no_argument, NULL, ARGUMENT_HELP },
 	{ NULL, 0, NULL, 0 },
 };
 
-/* Returns -1 to go on, or an exit status. */
-static int
-parse(struct verify_options *o, bool *json, int argc, char **argv)
-{
-	int opt;
-
-	optind = 0;
-	while ((opt = getopt_long(argc, argv, "", options, NULL)) != -1) {
-		switch (opt) {
-		case OPT_COMPAT:
-			if (strcmp(optarg, "rfc10049-capital-t") != 0)
-				return command_usage(
-				    "verify", "bad value %s", optarg);
-			o->compat_capital_t = true;
-			break;
-		case OPT_JSON:
-			*json = true;
-			break;
-		case OPT_HELP:
-			fputs(help, stdout);
-			return COMMAND_GOOD;
-		default:
-			return command_usage("verify", "an option is wrong");
-		}
-	}
-	if (argc - optind != 1)
-		return command_usage("verify", "give one report file");
-	return -1;
-}
+static const struct arguments_spec spec = {
+	.help = help,
+	.letters = "",
+	.options = options,
+};
 
 static int
 judge(const char *path, const char *text, size_t len,
@@ -259,20 +233,22 @@ judge(const char *path, const char *text, size_t len,
 int
 judge_command(int argc, char **argv)
 {
-	struct verify_options o = { 0 };
+	struct arguments a = { 0 };
 	char why[FILE_WHY_LEN];
-	bool json = false;
 	uint8_t *text;
 	size_t len;
-	int status = parse(&o, &json, argc, argv);
+	int status = arguments_options(&a, &spec, NULL, argc, argv);
 
 	if (status >= 0)
 		return status;
+	if (argc - optind != 1)
+		return command_usage("verify", "give one report file");
 	if (file_read(argv[optind], REPORT_BYTES_MAX, &text, &len, why) < 0) {
 		fprintf(stderr, "roughtime verify: %s\n", why);
 		return COMMAND_USAGE;
 	}
-	status = judge(argv[optind], (const char *)text, len, &o, json);
+	status =
+	    judge(argv[optind], (const char *)text, len, &a.verify, a.json);
 	free(text);
 	return status;
 }

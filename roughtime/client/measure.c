@@ -1,7 +1,6 @@
 /* `roughtime measure`: RFC 10049 section 8.2 over a list of servers. */
 #include "roughtime/client/measure.h"
 
-#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "roughtime/client/arguments.h"
 #include "roughtime/client/command.h"
 #include "roughtime/client/measure_show.h"
 
@@ -35,87 +35,68 @@ static const char help[] =
     "Exit: 0 consistent, 1 usage, 2 too few servers answered, 3 too few\n"
     "answered validly, 4 servers disagree.\n";
 
-enum {
-	OPT_SERVERS = 256,
-	OPT_TIMEOUT,
-	OPT_SEED,
-	OPT_COMPAT,
-	OPT_JSON,
-	OPT_HELP
-};
+enum { OPT_SERVERS = ARGUMENT_OWN, OPT_SEED };
 
 static const struct option options[] = {
 	{ "list", required_argument, NULL, 'l' },
 	{ "output", required_argument, NULL, 'o' },
 	{ "servers", required_argument, NULL, OPT_SERVERS },
-	{ "timeout", required_argument, NULL, OPT_TIMEOUT },
+	{ "timeout", required_argument, NULL, ARGUMENT_TIMEOUT },
 	{ "seed", required_argument, NULL, OPT_SEED },
-	{ "compat", required_argument, NULL, OPT_COMPAT },
-	{ "json", no_argument, NULL, OPT_JSON },
-	{ "help", no_argument, NULL, OPT_HELP },
+	{ "compat", required_argument, NULL, ARGUMENT_COMPAT },
+	{ "json", no_argument, NULL, ARGUMENT_JSON },
+	{ "help", no_argument, NULL, ARGUMENT_HELP },
 	{ NULL, 0, NULL, 0 },
 };
 
-struct arguments {
+struct measure {
 	const char *list, *output;
-	bool json;
-	struct measure_options measure;
+	struct measure_options options;
 };
 
 static bool
-take_option(struct arguments *a, int opt, const char *value)
+take_option(void *own, int opt, const char *value)
 {
+	struct measure *m = own;
 	uint64_t n;
 
 	switch (opt) {
 	case 'l':
-		a->list = value;
+		m->list = value;
 		return true;
 	case 'o':
-		a->output = value;
+		m->output = value;
 		return true;
 	case OPT_SERVERS:
 		if (!command_number(value, 1, MEASURE_SERVERS_MAX, &n))
 			return false;
-		a->measure.servers = (size_t)n;
+		m->options.servers = (size_t)n;
 		return true;
-	case OPT_TIMEOUT:
-		return command_seconds(value, &a->measure.timeout_ns);
-	case OPT_SEED:
-		/* a key and a seed are 32 bytes alike */
-		return a->measure.seeded = target_key(a->measure.seed, value);
-	case OPT_COMPAT:
-		return a->measure.verify.compat_capital_t =
-			   strcmp(value, "rfc10049-capital-t") == 0;
-	case OPT_JSON:
-		return a->json = true;
-	case '4':
-	case '6':
-		a->measure.family = opt == '4' ? AF_INET : AF_INET6;
-		return true;
-	default:
-		return false;
+	default: /* OPT_SEED; a key and a seed are 32 bytes alike */
+		return m->options.seeded = target_key(m->options.seed, value);
 	}
 }
 
-static int
-parse(struct arguments *a, int argc, char **argv)
-{
-	int opt;
+static const struct arguments_spec spec = {
+	.help = help,
+	.letters = "46l:o:",
+	.options = options,
+	.take = take_option,
+};
 
-	optind = 0;
-	while ((opt = getopt_long(argc, argv, "46l:o:", options, NULL)) != -1) {
-		if (opt == OPT_HELP) {
-			fputs(help, stdout);
-			return COMMAND_GOOD;
-		}
-		if (opt == '?')
-			return command_usage("measure", "an option is wrong");
-		if (!take_option(a, opt, optarg))
-			return command_usage("measure", "bad value %s", optarg);
-	}
-	if (a->list == NULL || optind != argc)
+/* Returns -1 to go on, or an exit status. */
+static int
+parse(struct measure *m, struct arguments *a, int argc, char **argv)
+{
+	int status = arguments_options(a, &spec, m, argc, argv);
+
+	if (status >= 0)
+		return status;
+	if (m->list == NULL || optind != argc)
 		return command_usage("measure", "give a server list: -l LIST");
+	m->options.timeout_ns = a->timeout_ns;
+	m->options.family = a->family;
+	m->options.verify = a->verify;
 	return -1;
 }
 
@@ -195,24 +176,23 @@ write_report(
 int
 measure_command(int argc, char **argv)
 {
-	struct arguments a = { .measure = { .servers = 3,
-				   .timeout_ns = 5000000000,
-				   .family = AF_UNSPEC } };
+	struct arguments a = { .timeout_ns = 5000000000, .family = AF_UNSPEC };
+	struct measure given = { .options.servers = 3 };
 	struct measurement *m;
 	struct serverlist list = { 0 };
 	char path[PATH_LEN];
 	const char *report;
-	int status = parse(&a, argc, argv);
+	int status = parse(&given, &a, argc, argv);
 
 	if (status >= 0)
 		return status;
-	if (!read_list(&list, a.list)) {
+	if (!read_list(&list, given.list)) {
 		serverlist_free(&list);
 		return COMMAND_USAGE;
 	}
 	m = command_alloc(1, sizeof *m);
-	measure_run(m, &list, &a.measure);
-	report = write_report(m, a.output, path);
+	measure_run(m, &list, &given.options);
+	report = write_report(m, given.output, path);
 	if (a.json)
 		measure_show_json(m, &list, report);
 	else

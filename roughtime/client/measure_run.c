@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "roughtime/client/command.h"
-#include "roughtime/client/diagnose.h"
 #include "roughtime/client/show.h"
 
 /*
@@ -67,17 +66,9 @@ plan_known(struct exchange *x, const struct measured *s)
 static void
 note_failure(struct measured *s, const struct exchange *x)
 {
-	struct attempt_seen *seen = command_alloc(x->count, sizeof *seen);
 	char text[DIAGNOSE_LEN];
-	enum diagnosis d;
-	size_t n = 0;
+	enum diagnosis d = exchange_explain(x, text);
 
-	for (size_t i = 0; i < x->count; i++) {
-		if (x->list[i].tries > 0)
-			seen[n++] = x->list[i].seen;
-	}
-	d = diagnose(text, seen, n);
-	free(seen);
 	s->exit = diagnosis_is_invalid(d) ? COMMAND_INVALID : COMMAND_NO_ANSWER;
 	snprintf(s->why, sizeof s->why, "%.*s", (int)strcspn(text, "\n"), text);
 }

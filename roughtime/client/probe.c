@@ -1,11 +1,9 @@
 /* `roughtime probe`: which versions a server speaks, over which transport. */
-#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "roughtime/client/command.h"
-#include "roughtime/client/diagnose.h"
 #include "roughtime/client/exchange.h"
 #include "roughtime/client/show.h"
 
@@ -27,104 +25,36 @@ static const char help[] =
     "answers.\n";
 
 struct probe {
-	const char *name;
-	struct target target;
-	uint8_t key[CERT_PUBLIC_LEN];
-	bool has_key, json;
-	unsigned int protos;
-	uint32_t rows;
-	int family;
+	struct arguments arguments;
 	struct addr addr;
 	struct exchange exchange;
 };
 
-enum {
-	OPT_UDP = 256,
-	OPT_TCP,
-	OPT_VERSION,
-	OPT_TIMEOUT,
-	OPT_COMPAT,
-	OPT_JSON,
-	OPT_HELP
-};
-
 static const struct option options[] = {
-	{ "udp", no_argument, NULL, OPT_UDP },
-	{ "tcp", no_argument, NULL, OPT_TCP },
-	{ "version", required_argument, NULL, OPT_VERSION },
-	{ "timeout", required_argument, NULL, OPT_TIMEOUT },
-	{ "compat", required_argument, NULL, OPT_COMPAT },
-	{ "json", no_argument, NULL, OPT_JSON },
-	{ "help", no_argument, NULL, OPT_HELP },
+	{ "udp", no_argument, NULL, ARGUMENT_UDP },
+	{ "tcp", no_argument, NULL, ARGUMENT_TCP },
+	{ "version", required_argument, NULL, ARGUMENT_VERSION },
+	{ "timeout", required_argument, NULL, ARGUMENT_TIMEOUT },
+	{ "compat", required_argument, NULL, ARGUMENT_COMPAT },
+	{ "json", no_argument, NULL, ARGUMENT_JSON },
+	{ "help", no_argument, NULL, ARGUMENT_HELP },
 	{ NULL, 0, NULL, 0 },
 };
 
-static bool
-take_option(struct probe *p, int opt, const char *value)
-{
-	switch (opt) {
-	case OPT_UDP:
-		p->protos |= EXCHANGE_UDP;
-		return true;
-	case OPT_TCP:
-		p->protos |= EXCHANGE_TCP;
-		return true;
-	case OPT_VERSION:
-		return (p->rows = ladder_parse(value)) != 0;
-	case OPT_TIMEOUT:
-		return command_seconds(value, &p->exchange.timeout_ns);
-	case OPT_COMPAT:
-		return p->exchange.options.verify.compat_capital_t =
-			   strcmp(value, "rfc10049-capital-t") == 0;
-	case OPT_JSON:
-		return p->json = true;
-	case '4':
-	case '6':
-		p->family = opt == '4' ? AF_INET : AF_INET6;
-		return true;
-	default:
-		return false;
-	}
-}
-
-static int
-parse(struct probe *p, int argc, char **argv)
-{
-	const char *why;
-	int opt;
-
-	optind = 0;
-	while ((opt = getopt_long(argc, argv, "46", options, NULL)) != -1) {
-		if (opt == OPT_HELP) {
-			fputs(help, stdout);
-			return COMMAND_GOOD;
-		}
-		if (opt == '?')
-			return command_usage("probe", "an option is wrong");
-		if (!take_option(p, opt, optarg))
-			return command_usage("probe", "bad value %s", optarg);
-	}
-	if (argc - optind < 1 || argc - optind > 2)
-		return command_usage("probe", "give HOST[:PORT] and a key");
-	p->name = argv[optind];
-	if (!target_parse(&p->target, p->name, &why))
-		return command_usage("probe", "%s: %s", p->name, why);
-	p->has_key = argc - optind == 2;
-	if (p->has_key && !target_key(p->key, argv[optind + 1]))
-		return command_usage("probe",
-		    "%s: not a public key (32 bytes as base64 or hex)",
-		    argv[optind + 1]);
-	return -1;
-}
+static const struct arguments_spec spec = {
+	.help = help,
+	.letters = "46",
+	.options = options,
+};
 
 /* Every row by itself, and once without SRV: see ladder.c on wrong keys. */
 static size_t
 make_rungs(struct rung rungs[static LADDER_MAX], const struct probe *p)
 {
-	size_t n = ladder_rows(rungs, p->rows), extra;
+	size_t n = ladder_rows(rungs, p->arguments.rows), extra;
 	struct rung no_srv[LADDER_MAX];
 
-	if (!p->has_key || p->rows != VERSION_ALL)
+	if (!p->arguments.has_key || p->arguments.rows != VERSION_ALL)
 		return n;
 	extra = ladder_no_srv(no_srv);
 	for (size_t i = 0; i < extra && n < LADDER_MAX; i++, n++) {
@@ -199,20 +129,6 @@ line_json(const struct attempt *a)
 	return o;
 }
 
-static enum diagnosis
-explain(const struct probe *p, char text[static DIAGNOSE_LEN])
-{
-	const struct exchange *x = &p->exchange;
-	struct attempt_seen *seen = command_alloc(x->count, sizeof *seen);
-	enum diagnosis d;
-
-	for (size_t i = 0; i < x->count; i++)
-		seen[i] = x->list[i].seen;
-	d = diagnose(text, seen, x->count);
-	free(seen);
-	return d;
-}
-
 static void
 show_json(const struct probe *p, bool good, enum diagnosis d, const char *text)
 {
@@ -221,11 +137,12 @@ show_json(const struct probe *p, bool good, enum diagnosis d, const char *text)
 
 	for (size_t i = 0; i < p->exchange.count; i++)
 		json_array_append_new(lines, line_json(&p->exchange.list[i]));
-	command_print_json(json_pack("{s:s, s:s, s:b, s:b, s:s?, s:s?, s:o}",
-	    "server", p->name, "address", addr_format(peer, &p->addr),
-	    "answers", good, "verified", good && p->has_key, "fault",
-	    good ? NULL : diagnosis_str(d), "reason", good ? NULL : text,
-	    "probes", lines));
+	command_print_json(
+	    json_pack("{s:s, s:s, s:b, s:b, s:s?, s:s?, s:o}", "server",
+		p->arguments.server, "address", addr_format(peer, &p->addr),
+		"answers", good, "verified", good && p->arguments.has_key,
+		"fault", good ? NULL : diagnosis_str(d), "reason",
+		good ? NULL : text, "probes", lines));
 }
 
 static void
@@ -233,9 +150,9 @@ show_text(const struct probe *p, bool good, const char *text)
 {
 	char peer[ADDR_STR_LEN], name[SHOW_LEN];
 
-	printf("%s (%s)%s\n", show_clean(name, p->name),
+	printf("%s (%s)%s\n", show_clean(name, p->arguments.server),
 	    addr_format(peer, &p->addr),
-	    p->has_key ? "" : ", NOT VERIFIED: no public key given");
+	    p->arguments.has_key ? "" : ", NOT VERIFIED: no public key given");
 	for (size_t i = 0; i < p->exchange.count; i++)
 		show_line(&p->exchange.list[i]);
 	if (!good)
@@ -262,8 +179,8 @@ report(struct probe *p, bool good)
 	qsort(p->exchange.list, p->exchange.count, sizeof *p->exchange.list,
 	    by_proto);
 	if (!good)
-		d = explain(p, text);
-	if (p->json)
+		d = exchange_explain(&p->exchange, text);
+	if (p->arguments.json)
 		show_json(p, good, d, text);
 	else
 		show_text(p, good, text);
@@ -275,29 +192,26 @@ report(struct probe *p, bool good)
 int
 probe_command(int argc, char **argv)
 {
-	struct probe p = { .family = AF_UNSPEC,
-		.rows = VERSION_ALL,
-		.protos = 0,
-		.exchange = { .timeout_ns = 4000000000,
-		    .tries = 2,
-		    .all = true,
-		    .options.size = ATTEMPT_SIZE } };
+	struct probe p = { .arguments = { .family = AF_UNSPEC,
+			       .rows = VERSION_ALL,
+			       .timeout_ns = 4000000000,
+			       .size = ATTEMPT_SIZE },
+		.exchange = { .tries = 2, .all = true } };
+	struct arguments *a = &p.arguments;
 	struct rung rungs[LADDER_MAX];
 	const char *why;
 	bool good;
-	int status = parse(&p, argc, argv);
+	int status = arguments_options(a, &spec, &p, argc, argv);
 
+	if (status < 0)
+		status = arguments_server(a, argc, argv);
 	if (status >= 0)
 		return status;
-	if (target_resolve(&p.target, p.family, &p.addr, 1, &why) == 0) {
-		fprintf(
-		    stderr, "roughtime probe: %s: %s\n", p.target.host, why);
-		return COMMAND_NO_ANSWER;
-	}
-	p.exchange.options.public_key = p.has_key ? p.key : NULL;
-	p.exchange.options.verify.any_key = !p.has_key;
-	exchange_plan(&p.exchange, rungs, make_rungs(rungs, &p),
-	    p.protos != 0 ? p.protos : EXCHANGE_UDP | EXCHANGE_TCP, &p.addr, 1);
+	if (target_resolve(&a->target, a->family, &p.addr, 1, &why) == 0)
+		return arguments_no_address(a, argv[0], why);
+	exchange_init(&p.exchange, a);
+	exchange_plan(
+	    &p.exchange, rungs, make_rungs(rungs, &p), a->protos, &p.addr, 1);
 	good = exchange_run(&p.exchange) != NULL;
 	status = report(&p, good);
 	exchange_free(&p.exchange);

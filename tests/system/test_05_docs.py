@@ -11,6 +11,7 @@ MANUALS = {
     "roughtimed": "roughtime/roughtimed.8",
     "roughtime": "roughtime/roughtime.1",
     "roughtime-keys": "keys/roughtime-keys.1",
+    "l4proxyd": "proxy/l4proxyd.8",
 }
 CLIENT_COMMANDS = ["query", "probe", "measure", "verify", "bench"]
 
@@ -102,7 +103,8 @@ def manual_pages():
             for p in sorted((harness.ROOT / d).glob("*.[1-8]"))]
 
 
-OTHERS = {"adjtimex", "landlock", "seccomp", "sd-daemon", "udp"}
+OTHERS = {"adjtimex", "landlock", "pipe", "seccomp", "sd-daemon", "splice",
+          "udp"}
 
 
 @pytest.mark.parametrize("page", manual_pages(), ids=lambda p: p.name)
@@ -194,6 +196,7 @@ def test_files_that_the_documents_name_exist():
 def test_architecture_names_every_module():
     """Each .c file of the rooms stands in ARCHITECTURE.md by its name."""
     words = set(re.findall(r"`([\w/-]+)`", read("ARCHITECTURE.md")))
-    for room in ("base", "net", "config", "keys", "roughtime"):
+    for room in ("base", "net", "config", "keys", "roughtime",
+                 "roughtime/client", "proxy"):
         for path in (harness.ROOT / room).glob("*.c"):
             assert path.stem in words, f"{room}/{path.name}"

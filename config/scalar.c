@@ -31,18 +31,18 @@ range(const struct schema_row *row, char buf[static 80])
 
 /* "refuse or serve", "a, b or c" */
 static const char *
-words_of(const char *const *words, char buf[static REPORT_WORDS_LEN])
+words_of(const char *const *words, char buf[static COMPLAINT_WORDS_LEN])
 {
 	size_t n = 0;
 
 	buf[0] = '\0';
-	for (size_t i = 0; words[i] != NULL && n < REPORT_WORDS_LEN; i++) {
+	for (size_t i = 0; words[i] != NULL && n < COMPLAINT_WORDS_LEN; i++) {
 		const char *joint = i == 0 ? ""
 		    : words[i + 1] != NULL ? ", "
 					   : " or ";
 
 		n += (size_t)snprintf(
-		    buf + n, REPORT_WORDS_LEN - n, "%s%s", joint, words[i]);
+		    buf + n, COMPLAINT_WORDS_LEN - n, "%s%s", joint, words[i]);
 	}
 	return buf;
 }
@@ -58,7 +58,7 @@ word_index(const char *const *words, const char *text)
 }
 
 bool
-scalar_bool(struct report *rep, const struct schema_row *row,
+scalar_bool(struct complaint *to, const struct schema_row *row,
     const struct yaml_node *node, void *out)
 {
 	static const char *const words[] = { "false", "true", "no", "yes",
@@ -71,7 +71,7 @@ scalar_bool(struct report *rep, const struct schema_row *row,
 			return true;
 		}
 	}
-	return report_expected(rep, node, "true or false");
+	return complaint_expected(to, node, "true or false");
 }
 
 /* Decimal digits, at most one sign, no leading zero: 010 means 8 to some. */
@@ -90,7 +90,7 @@ parse_int(const char *text, int64_t *v)
 }
 
 bool
-scalar_int(struct report *rep, const struct schema_row *row,
+scalar_int(struct complaint *to, const struct schema_row *row,
     const struct yaml_node *node, void *out)
 {
 	bool may_auto = row->type == SCHEMA_AUTO_INT;
@@ -102,7 +102,7 @@ scalar_int(struct report *rep, const struct schema_row *row,
 		return true;
 	}
 	if (!parse_int(node->text, &v) || !in_range(row, (double)v))
-		return report_expected(rep, node, "%san integer%s",
+		return complaint_expected(to, node, "%san integer%s",
 		    may_auto ? "auto or " : "", range(row, bounds));
 	*(int64_t *)out = v;
 	return true;
@@ -110,7 +110,7 @@ scalar_int(struct report *rep, const struct schema_row *row,
 
 /* Digits, a point, an exponent: strtod() alone would take "nan" and "0x1p3". */
 bool
-scalar_double(struct report *rep, const struct schema_row *row,
+scalar_double(struct complaint *to, const struct schema_row *row,
     const struct yaml_node *node, void *out)
 {
 	const char *text = node->text;
@@ -119,8 +119,8 @@ scalar_double(struct report *rep, const struct schema_row *row,
 
 	if (text[0] == '\0' || text[strspn(text, "+-.0123456789eE")] != '\0' ||
 	    *end != '\0' || !isfinite(v) || !in_range(row, v))
-		return report_expected(
-		    rep, node, "a number%s", range(row, bounds));
+		return complaint_expected(
+		    to, node, "a number%s", range(row, bounds));
 	*(double *)out = v;
 	return true;
 }
@@ -138,7 +138,7 @@ parse_duration(const char *text, const char *unit, int64_t *v)
 }
 
 bool
-scalar_duration(struct report *rep, const struct schema_row *row,
+scalar_duration(struct complaint *to, const struct schema_row *row,
     const struct yaml_node *node, void *out)
 {
 	char bounds[80];
@@ -147,7 +147,7 @@ scalar_duration(struct report *rep, const struct schema_row *row,
 	assert(row->unit != NULL && when_unit_ms(row->unit) > 0);
 	if (!parse_duration(node->text, row->unit, &v) ||
 	    !in_range(row, (double)v))
-		return report_expected(rep, node,
+		return complaint_expected(to, node,
 		    "a duration%s, such as 90s, 5m, 24h or 30d (a bare number "
 		    "is in %s)",
 		    range(row, bounds), row->unit);
@@ -156,36 +156,36 @@ scalar_duration(struct report *rep, const struct schema_row *row,
 }
 
 bool
-scalar_string(struct report *rep, const struct schema_row *row,
+scalar_string(struct complaint *to, const struct schema_row *row,
     const struct yaml_node *node, void *out)
 {
 	char **text = out;
 
 	(void)row;
-	if (report_is_nothing(node))
-		return report_expected(rep, node, "text");
+	if (complaint_is_nothing(node))
+		return complaint_expected(to, node, "text");
 	*text = strdup(node->text);
 	if (*text == NULL)
-		report_tell(rep, node, "out of memory");
+		complaint_tell(to, node, "out of memory");
 	return *text != NULL;
 }
 
 bool
-scalar_enum(struct report *rep, const struct schema_row *row,
+scalar_enum(struct complaint *to, const struct schema_row *row,
     const struct yaml_node *node, void *out)
 {
-	char words[REPORT_WORDS_LEN];
+	char words[COMPLAINT_WORDS_LEN];
 	int index = word_index(row->words, node->text);
 
 	if (index < 0)
-		return report_expected(
-		    rep, node, "%s", words_of(row->words, words));
+		return complaint_expected(
+		    to, node, "%s", words_of(row->words, words));
 	*(int *)out = index;
 	return true;
 }
 
 bool
-scalar_address(struct report *rep, const struct schema_row *row,
+scalar_address(struct complaint *to, const struct schema_row *row,
     const struct yaml_node *node, void *out)
 {
 	struct addr a;
@@ -195,7 +195,7 @@ scalar_address(struct report *rep, const struct schema_row *row,
 	/* a default port of -1 asks for one: then it must not be there */
 	if (addr_parse(&a, node->text, -1, &why) == 0 ||
 	    addr_parse(&a, node->text, 0, &why) != 0)
-		return report_expected(rep, node,
+		return complaint_expected(to, node,
 		    "a numeric address without a port, such as 192.0.2.1 or "
 		    "2001:db8::1");
 	memcpy(out, &a, sizeof a);
@@ -203,10 +203,10 @@ scalar_address(struct report *rep, const struct schema_row *row,
 }
 
 bool
-scalar_flags(struct report *rep, const struct schema_row *row,
+scalar_flags(struct complaint *to, const struct schema_row *row,
     const struct yaml_node *node, void *out)
 {
-	char words[REPORT_WORDS_LEN], value[REPORT_VALUE_LEN];
+	char words[COMPLAINT_WORDS_LEN], value[COMPLAINT_VALUE_LEN];
 	unsigned int set = 0;
 	bool good = true;
 
@@ -216,19 +216,20 @@ scalar_flags(struct report *rep, const struct schema_row *row,
 		    : word_index(row->words, i->text);
 
 		if (bit < 0) {
-			good = report_expected(
-			    rep, i, "%s", words_of(row->words, words));
+			good = complaint_expected(
+			    to, i, "%s", words_of(row->words, words));
 		} else if ((set & 1u << bit) != 0) {
-			report_tell(rep, i, "%s is in the list twice",
-			    report_value(i, value));
+			complaint_tell(to, i, "%s is in the list twice",
+			    complaint_value(i, value));
 			good = false;
 		} else {
 			set |= 1u << bit;
 		}
 	}
 	if (good && (double)__builtin_popcount(set) < row->min) {
-		report_tell(rep, node, "expected a list of at least %.0f of %s",
-		    row->min, words_of(row->words, words));
+		complaint_tell(to, node,
+		    "expected a list of at least %.0f of %s", row->min,
+		    words_of(row->words, words));
 		good = false;
 	}
 	*(unsigned int *)out = set;

@@ -11,11 +11,11 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "config/report.h"
+#include "config/complaint.h"
 #include "config/schema.h"
 
-#define SCALAR_READER(name)                                         \
-	bool name(struct report *rep, const struct schema_row *row, \
+#define SCALAR_READER(name)                                           \
+	bool name(struct complaint *to, const struct schema_row *row, \
 	    const struct yaml_node *node, void *out)
 
 SCALAR_READER(scalar_bool);

@@ -4,22 +4,22 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "config/report.h"
+#include "config/complaint.h"
 #include "config/scalar.h"
 
 #define LIST_ITEMS_MAX 4096u /* where a row gives no maximum */
 #define KEY_COMPARED_MAX 48u
 
-static bool load_value(struct report *rep, const struct schema_row *row,
+static bool load_value(struct complaint *to, const struct schema_row *row,
     const struct yaml_node *node, void *out);
-static bool load_mapping(struct report *rep, const struct schema_row *rows,
+static bool load_mapping(struct complaint *to, const struct schema_row *rows,
     const struct yaml_node *node, char *out);
 
 static bool
-load_section(struct report *rep, const struct schema_row *row,
+load_section(struct complaint *to, const struct schema_row *row,
     const struct yaml_node *node, void *out)
 {
-	return load_mapping(rep, row->rows, node, out);
+	return load_mapping(to, row->rows, node, out);
 }
 
 /* The row of one item of a list of scalars. */
@@ -41,20 +41,21 @@ item_size(const struct schema_row *row)
 }
 
 static bool
-check_count(struct report *rep, const struct schema_row *row,
+check_count(struct complaint *to, const struct schema_row *row,
     const struct yaml_node *node, size_t count)
 {
 	size_t most = row->max > 0 ? (size_t)row->max : LIST_ITEMS_MAX;
 
 	if ((double)count >= row->min && count <= most)
 		return true;
-	report_tell(rep, node, "expected a list of %.0f to %zu items, got %zu",
-	    row->min, most, count);
+	complaint_tell(to, node,
+	    "expected a list of %.0f to %zu items, got %zu", row->min, most,
+	    count);
 	return false;
 }
 
 static bool
-load_list(struct report *rep, const struct schema_row *row,
+load_list(struct complaint *to, const struct schema_row *row,
     const struct yaml_node *node, void *out)
 {
 	struct schema_list *list = out;
@@ -64,25 +65,25 @@ load_list(struct report *rep, const struct schema_row *row,
 
 	for (const struct yaml_node *n = node->child; n != NULL; n = n->next)
 		count++;
-	if (!check_count(rep, row, node, count))
+	if (!check_count(to, row, node, count))
 		return false;
 	if (count == 0)
 		return true;
 	list->items = calloc(count, size);
 	if (list->items == NULL) {
-		report_tell(rep, node, "out of memory");
+		complaint_tell(to, node, "out of memory");
 		return false;
 	}
 	list->count = count; /* zeroed items are safe to free */
 	for (const struct yaml_node *n = node->child; n != NULL; n = n->next) {
 		char *at = (char *)list->items + i * size;
-		size_t cut = report_index(rep, i++);
+		size_t cut = complaint_index(to, i++);
 
 		if (row->rows != NULL)
-			good = load_mapping(rep, row->rows, n, at) && good;
+			good = load_mapping(to, row->rows, n, at) && good;
 		else
-			good = load_value(rep, &item, n, at) && good;
-		rep->path[cut] = '\0';
+			good = load_value(to, &item, n, at) && good;
+		to->path[cut] = '\0';
 	}
 	return good;
 }
@@ -91,7 +92,7 @@ load_list(struct report *rep, const struct schema_row *row,
 static const struct {
 	enum yaml_kind kind;
 	const char *shape;
-	bool (*load)(struct report *, const struct schema_row *,
+	bool (*load)(struct complaint *, const struct schema_row *,
 	    const struct yaml_node *, void *);
 } types[] = {
 	[SCHEMA_BOOL] = { YAML_SCALAR, "true or false", scalar_bool },
@@ -109,13 +110,14 @@ static const struct {
 };
 
 static bool
-load_value(struct report *rep, const struct schema_row *row,
+load_value(struct complaint *to, const struct schema_row *row,
     const struct yaml_node *node, void *out)
 {
 	struct yaml_node nothing = *node, item = *node;
 
 	/* `clock:` with all of its keys commented out is an empty section */
-	if (types[row->type].kind != YAML_SCALAR && report_is_nothing(node)) {
+	if (types[row->type].kind != YAML_SCALAR &&
+	    complaint_is_nothing(node)) {
 		nothing.kind = types[row->type].kind;
 		node = &nothing;
 	} else if (row->lone && node->kind == YAML_SCALAR) {
@@ -125,8 +127,9 @@ load_value(struct report *rep, const struct schema_row *row,
 		node = &nothing;
 	}
 	if (node->kind != types[row->type].kind)
-		return report_expected(rep, node, "%s", types[row->type].shape);
-	return types[row->type].load(rep, row, node, out);
+		return complaint_expected(
+		    to, node, "%s", types[row->type].shape);
+	return types[row->type].load(to, row, node, out);
 }
 
 static size_t
@@ -184,11 +187,11 @@ nearest(const struct schema_row *rows, const char *key)
 }
 
 static void
-check_known(struct report *rep, const struct schema_row *rows,
+check_known(struct complaint *to, const struct schema_row *rows,
     const struct yaml_node *key)
 {
 	const char *like;
-	char name[REPORT_NAME_LEN];
+	char name[COMPLAINT_NAME_LEN];
 	size_t cut;
 
 	for (const struct schema_row *r = rows; r->type != SCHEMA_END; r++) {
@@ -196,14 +199,14 @@ check_known(struct report *rep, const struct schema_row *rows,
 			return;
 	}
 	like = nearest(rows, key->text);
-	report_printable(name, key->text);
-	cut = report_key(rep, name[0] != '\0' ? name : "\"\"");
+	complaint_printable(name, key->text);
+	cut = complaint_key(to, name[0] != '\0' ? name : "\"\"");
 	if (like != NULL)
-		report_tell(
-		    rep, key, "unknown key; did you mean \"%s\"?", like);
+		complaint_tell(
+		    to, key, "unknown key; did you mean \"%s\"?", like);
 	else
-		report_tell(rep, key, "unknown key");
-	rep->path[cut] = '\0';
+		complaint_tell(to, key, "unknown key");
+	to->path[cut] = '\0';
 }
 
 static const struct yaml_node *
@@ -220,12 +223,12 @@ find_key(const struct yaml_node *mapping, const char *key)
 }
 
 static void
-check_repeated(struct report *rep, const struct yaml_node *first)
+check_repeated(struct complaint *to, const struct yaml_node *first)
 {
 	for (const struct yaml_node *k = first->next; k != NULL; k = k->next) {
 		if (strcmp(k->text, first->text) == 0)
-			report_tell(
-			    rep, k, "given before, at line %u", first->line);
+			complaint_tell(
+			    to, k, "given before, at line %u", first->line);
 	}
 }
 
@@ -234,18 +237,18 @@ check_repeated(struct report *rep, const struct yaml_node *first)
  * taken as text; lists and sections are parsed as they would stand in a file.
  */
 static void
-load_fallback(struct report *rep, const struct schema_row *row, void *out)
+load_fallback(struct complaint *to, const struct schema_row *row, void *out)
 {
 	struct yaml_node text = { .kind = YAML_SCALAR, .text = row->fallback };
 	struct yaml_node *parsed;
 	bool good;
 
 	if (types[row->type].kind == YAML_SCALAR) {
-		good = load_value(rep, row, &text, out);
+		good = load_value(to, row, &text, out);
 	} else {
 		parsed = yaml_parse((const uint8_t *)row->fallback,
-		    strlen(row->fallback), rep->e);
-		good = parsed != NULL && load_value(rep, row, parsed, out);
+		    strlen(row->fallback), to->e);
+		good = parsed != NULL && load_value(to, row, parsed, out);
 		yaml_tree_free(parsed);
 	}
 	assert(good);
@@ -253,48 +256,48 @@ load_fallback(struct report *rep, const struct schema_row *row, void *out)
 }
 
 static bool
-load_row(struct report *rep, const struct schema_row *row,
+load_row(struct complaint *to, const struct schema_row *row,
     const struct yaml_node *node, char *out)
 {
 	const struct yaml_node *key = find_key(node, row->key);
-	size_t before = rep->errors;
+	size_t before = to->errors;
 
 	if (key != NULL) {
-		check_repeated(rep, key);
-		load_value(rep, row, key->value, out + row->offset);
+		check_repeated(to, key);
+		load_value(to, row, key->value, out + row->offset);
 	} else if (row->required && node != NULL) {
-		report_tell(rep, node, "required, but missing");
+		complaint_tell(to, node, "required, but missing");
 	} else if (row->fallback != NULL) {
-		load_fallback(rep, row, out + row->offset);
+		load_fallback(to, row, out + row->offset);
 	} else if (row->type == SCHEMA_SECTION) {
-		load_mapping(rep, row->rows, NULL, out + row->offset);
+		load_mapping(to, row->rows, NULL, out + row->offset);
 	}
-	return rep->errors == before;
+	return to->errors == before;
 }
 
 /* `node` NULL: defaults only, and then nothing is required. */
 static bool
-load_mapping(struct report *rep, const struct schema_row *rows,
+load_mapping(struct complaint *to, const struct schema_row *rows,
     const struct yaml_node *node, char *out)
 {
 	struct yaml_node nothing;
 	bool good = true;
 
-	if (node != NULL && report_is_nothing(node)) {
+	if (node != NULL && complaint_is_nothing(node)) {
 		nothing = *node;
 		nothing.kind = YAML_MAPPING;
 		node = &nothing;
 	}
 	if (node != NULL && node->kind != YAML_MAPPING)
-		return report_expected(rep, node, "a mapping (key: value)");
+		return complaint_expected(to, node, "a mapping (key: value)");
 	for (const struct yaml_node *k = node != NULL ? node->child : NULL;
 	     k != NULL; k = k->next)
-		check_known(rep, rows, k);
+		check_known(to, rows, k);
 	for (; rows->type != SCHEMA_END; rows++) {
-		size_t cut = report_key(rep, rows->key);
+		size_t cut = complaint_key(to, rows->key);
 
-		good = load_row(rep, rows, node, out) && good;
-		rep->path[cut] = '\0';
+		good = load_row(to, rows, node, out) && good;
+		to->path[cut] = '\0';
 	}
 	return good;
 }
@@ -303,10 +306,10 @@ size_t
 schema_load(const struct schema_row *rows, const struct yaml_node *node,
     void *out, struct yaml_errors *e)
 {
-	struct report rep = { .e = e };
+	struct complaint to = { .e = e };
 
-	load_mapping(&rep, rows, node, out);
-	return rep.errors;
+	load_mapping(&to, rows, node, out);
+	return to.errors;
 }
 
 static void
@@ -345,7 +348,7 @@ static const struct yaml_node *
 step(const struct yaml_node *node, const char **path)
 {
 	size_t len = strcspn(*path, ".[");
-	char name[REPORT_PATH_LEN];
+	char name[COMPLAINT_PATH_LEN];
 	unsigned long index;
 	char *end;
 

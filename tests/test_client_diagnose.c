@@ -172,7 +172,7 @@ clean_text(void **state)
 static void
 offsets(void **state)
 {
-	struct answer a = { .received_us = 1000000000,
+	struct attempt_answer a = { .received_us = 1000000000,
 		.round_trip_ns = 2000000,
 		.result = { .midpoint_us = 1000000000 + 5000000,
 		    .radius_us = 3000000 } };

@@ -13,7 +13,7 @@
 #include "roughtime/request.h"
 
 void
-answer_free(struct answer *a)
+attempt_answer_free(struct attempt_answer *a)
 {
 	free(a->request);
 	free(a->reply);
@@ -50,7 +50,7 @@ attempt_free(struct attempt *a)
 	for (size_t i = 0; i < ATTEMPT_KEPT; i++)
 		free(a->asked[i].packet);
 	free(a->in);
-	answer_free(&a->answer);
+	attempt_answer_free(&a->answer);
 }
 
 static void
@@ -164,9 +164,9 @@ static void
 take_answer(struct attempt *a, const struct attempt_options *o,
     const struct asked *q, struct view packet, uint64_t now_ns)
 {
-	struct answer *answer = &a->answer;
+	struct attempt_answer *answer = &a->answer;
 
-	answer_free(answer);
+	attempt_answer_free(answer);
 	answer->received_us = clock_realtime_us();
 	answer->round_trip_ns = now_ns - q->sent_ns;
 	answer->request = command_alloc(1, q->len);

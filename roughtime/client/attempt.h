@@ -58,7 +58,7 @@ struct asked {
 	uint64_t sent_ns; /* monotonic */
 };
 
-struct answer {
+struct attempt_answer {
 	struct verify_result result; /* views into `reply` */
 	uint8_t *request, *reply;
 	size_t request_len, reply_len;
@@ -66,7 +66,7 @@ struct answer {
 	uint64_t round_trip_ns;
 	uint64_t received_us; /* the local clock at arrival, Unix */
 };
-void answer_free(struct answer *a);
+void attempt_answer_free(struct attempt_answer *a);
 
 struct attempt {
 	struct rung rung;
@@ -79,7 +79,7 @@ struct attempt {
 	uint8_t *in; /* TCP: ATTEMPT_BUFFER bytes of stream */
 	size_t in_len, out_done;
 	struct attempt_seen seen;
-	struct answer answer; /* ATTEMPT_DONE */
+	struct attempt_answer answer; /* ATTEMPT_DONE */
 };
 
 void attempt_init(struct attempt *a, const struct rung *rung,

@@ -43,7 +43,7 @@ struct measurement {
 	size_t complete; /* answered in both rounds */
 	/* the chain, and what each reply says about the local clock */
 	struct chain_link links[CHAIN_MAX];
-	struct answer answers[CHAIN_MAX];
+	struct attempt_answer answers[CHAIN_MAX];
 	size_t count;
 	struct chain_verdict verdict;
 	/* over servers with a usable radius, suspects left out of agreement */

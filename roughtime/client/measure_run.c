@@ -78,7 +78,7 @@ static void
 append(struct measurement *m, struct measured *s, struct attempt *winner,
     int round, bool chained)
 {
-	struct answer *answer = &m->answers[m->count];
+	struct attempt_answer *answer = &m->answers[m->count];
 	struct chain_link *link = &m->links[m->count];
 
 	*answer = winner->answer;
@@ -217,5 +217,5 @@ void
 measure_free(struct measurement *m)
 {
 	for (size_t i = 0; i < m->count; i++)
-		answer_free(&m->answers[i]);
+		attempt_answer_free(&m->answers[i]);
 }

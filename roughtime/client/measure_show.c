@@ -24,7 +24,7 @@ server_of(const struct measurement *m, size_t server)
 static void
 show_reply(const struct measurement *m, const struct measured *s, int round)
 {
-	const struct answer *a;
+	const struct attempt_answer *a;
 	struct offset o;
 	char at[SHOW_LEN], rtt[SHOW_LEN], uncertain[SHOW_LEN];
 

@@ -88,7 +88,7 @@ local_clock_str(enum local_clock c)
 }
 
 struct offset
-show_offset(const struct answer *a)
+show_offset(const struct attempt_answer *a)
 {
 	uint64_t half_us = a->round_trip_ns / 2000;
 	uint64_t radius = a->result.radius_us;
@@ -114,7 +114,7 @@ line(const char *name, const char *value)
 }
 
 static void
-show_local(const struct answer *a)
+show_local(const struct attempt_answer *a)
 {
 	struct offset o = show_offset(a);
 	char distance[SHOW_LEN], uncertain[SHOW_LEN];

@@ -39,7 +39,7 @@ struct offset {
 /* A radius over a day tells nothing: unsynchronised servers send one of
  * 4294967295 s. */
 #define SHOW_RADIUS_USELESS_US (86400ull * 1000000)
-struct offset show_offset(const struct answer *a);
+struct offset show_offset(const struct attempt_answer *a);
 
 /* "version 1 (rfc10049)" … as a table of `name  value` lines to stdout. */
 void show_answer(const char *server, const struct attempt *a, bool verified);

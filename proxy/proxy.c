@@ -14,7 +14,7 @@
 #include "base/priv.h"
 #include "proxy/udp.h"
 
-#define TICK_S 1.0
+#define TICK_S 0.05 /* while sockets of before a reload are open */
 #define FDS_BESIDE 128 /* loops, log, files, pipes */
 
 /* ---- settings ---- */
@@ -364,9 +364,9 @@ signal_event(struct ev_loop *loop, ev_signal *w, int events)
 static void
 tick_event(struct ev_loop *loop, ev_timer *w, int events)
 {
-	(void)loop;
 	(void)events;
-	proxy_close_retired(w->data);
+	if (proxy_close_retired(w->data))
+		ev_timer_stop(loop, w);
 }
 
 static int
@@ -387,9 +387,8 @@ init_loop(struct proxy *p)
 		p->signals[i].data = p;
 		ev_signal_start(p->loop, &p->signals[i]);
 	}
-	ev_timer_init(&p->tick, tick_event, TICK_S, TICK_S);
+	ev_timer_init(&p->tick, tick_event, 0, TICK_S);
 	p->tick.data = p;
-	ev_timer_start(p->loop, &p->tick);
 	return 0;
 }
 

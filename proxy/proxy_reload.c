@@ -101,6 +101,7 @@ apply(struct proxy *p, struct proxy_settings *fresh, struct edge_set *edges,
 	for (size_t i = 0; i < p->worker_count; i++)
 		pworker_configure(p->workers[i], configs[i]);
 	free(configs);
+	ev_timer_again(p->loop, &p->tick);
 	edge_log(&p->edges, fresh->app, fresh->apps);
 	log_info("reloaded");
 }

@@ -36,7 +36,7 @@ struct session {
 	struct sessions *table;
 	struct session *next, *prev; /* open ones; free ones use `next` */
 	struct service *service;
-	struct session_clock clock; /* of the loop */
+	struct session_clock clock; /* monotonic */
 	struct addr client_address, edge;
 	uint64_t tried; /* origins, as bits */
 	uint64_t connect_us; /* Unix */

@@ -9,9 +9,7 @@
 #include "roughtime/hash.h"
 #include "roughtime/message.h"
 
-#define SIG_LEN 64
 #define DELE_LEN 72
-#define CONTEXT_MAX 64
 #define SRV_PREFIX 0xff
 
 static_assert(CERT_LEN == BUNDLE_CERT_LEN, "a bundle holds certificates");
@@ -29,7 +27,7 @@ struct cert_parts {
 
 /* DELE behind its context, as it is signed. */
 struct signed_dele {
-	uint8_t bytes[CONTEXT_MAX + DELE_LEN];
+	uint8_t bytes[VERSION_CONTEXT_MAX + DELE_LEN];
 	size_t len;
 };
 
@@ -81,7 +79,7 @@ signed_dele(struct signed_dele *s, enum cert_kind kind, const uint8_t *dele)
 {
 	const struct version_context *context = kind_context(kind);
 
-	assert(context->len <= CONTEXT_MAX);
+	assert(context->len <= VERSION_CONTEXT_MAX);
 	memcpy(s->bytes, context->text, context->len);
 	memcpy(s->bytes + context->len, dele, DELE_LEN);
 	s->len = context->len + DELE_LEN;
@@ -93,7 +91,7 @@ cert_make(enum cert_kind kind, uint8_t out[static CERT_LEN],
     const uint8_t online_public[static CERT_PUBLIC_LEN], uint64_t mint_wire,
     uint64_t maxt_wire)
 {
-	uint8_t mint[8], maxt[8], sig[SIG_LEN], dele[DELE_LEN];
+	uint8_t mint[8], maxt[8], sig[CERT_SIG_LEN], dele[DELE_LEN];
 	const struct message_field delegation[] = {
 		{ TAG_PUBK, { online_public, CERT_PUBLIC_LEN } },
 		{ TAG_MINT, { mint, sizeof mint } },
@@ -137,8 +135,8 @@ cert_split(struct cert_parts *p, const uint8_t cert[static CERT_LEN])
 	if (message_decode(&outer, (struct view){ cert, CERT_LEN }) !=
 		MESSAGE_OK ||
 	    outer.count != 2 || !message_get(&outer, TAG_SIG, &p->sig) ||
-	    !message_get(&outer, TAG_DELE, &p->dele) || p->sig.len != SIG_LEN ||
-	    p->dele.len != DELE_LEN)
+	    !message_get(&outer, TAG_DELE, &p->dele) ||
+	    p->sig.len != CERT_SIG_LEN || p->dele.len != DELE_LEN)
 		return false;
 	if (message_decode(&inner, p->dele) != MESSAGE_OK || inner.count != 3 ||
 	    !message_get(&inner, TAG_MINT, &mint) ||

@@ -20,6 +20,7 @@
 #define CERT_PUBLIC_LEN 32
 #define CERT_SECRET_LEN 64 /* libsodium's seed || public */
 #define CERT_SRV_LEN 32
+#define CERT_SIG_LEN 64 /* every signature of the protocol */
 
 const char *cert_kind_str(enum cert_kind kind); /* "rfc", "draft12" … */
 

@@ -5,8 +5,6 @@
 
 #include "roughtime/hash_backend.h"
 
-#define NODE_PREFIX 0x01
-
 /* FIPS 180-4 section 5.3.6.2; libsodium has no SHA-512/256 of its own. */
 static const uint64_t iv_512_256[8] = {
 	0x22312194fc2bf72cull,
@@ -52,7 +50,7 @@ sodium_many(uint8_t prefix, const uint8_t *const messages[], size_t len,
 static void
 sodium_nodes(const uint8_t (*in)[HASH_LEN], size_t n, uint8_t (*out)[HASH_LEN])
 {
-	const uint8_t prefix = NODE_PREFIX;
+	const uint8_t prefix = HASH_NODE_PREFIX;
 	uint8_t full[HASH_FULL_LEN];
 
 	for (size_t i = 0; i < n; i++) {

@@ -12,6 +12,8 @@
 
 #define HASH_LEN 32 /* truncated: the H(x) of RFC 10049 section 5.3 */
 #define HASH_FULL_LEN 64
+#define HASH_LEAF_PREFIX 0x00 /* section 5.3: no leaf is taken for a node */
+#define HASH_NODE_PREFIX 0x01
 
 enum hash_backend { HASH_AUTO = 0, HASH_SODIUM, HASH_AVX2 };
 

@@ -21,7 +21,6 @@
 #include "roughtime/hash_lanes.h"
 
 #define BLOCK 128
-#define NODE_PREFIX 0x01
 #define NODE_BITS (8 * (1 + 2 * HASH_LEN))
 #define PAD_MIN 17 /* the byte 0x80 and a 128-bit length */
 
@@ -293,7 +292,7 @@ node_five(const uint8_t *const m[static LANES], uint8_t (*out)[HASH_LEN])
 	struct lanes_schedule made;
 	struct lanes_state st;
 
-	load_first_words(&w, m, NODE_PREFIX);
+	load_first_words(&w, m, HASH_NODE_PREFIX);
 	load_words(&w, 4, m, 31);
 	w.v[8] = (v4){ m[0][63], m[1][63], m[2][63], m[3][63] } << 56 | pad;
 	w.s[8] = (uint64_t)m[LAST_LANE][63] << 56 | pad;

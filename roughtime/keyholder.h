@@ -33,8 +33,8 @@ struct keyholder_config {
 	 */
 	const char *const *paths;
 	size_t npaths;
-	/* Opens encrypted keys: mode 0600, read once, before rights are given
-	 * up; a newline at its end does not count. NULL: only plain keys. */
+	/* Its first line opens encrypted keys: mode 0600, read once, before
+	 * rights are given up. NULL: only plain keys. */
 	const char *passphrase_file;
 };
 

@@ -19,9 +19,8 @@
 #include "base/log.h"
 #include "base/priv.h"
 #include "keys/keyfile.h"
+#include "keys/passphrase.h"
 #include "keys/secret.h"
-
-#define PASSPHRASE_MAX 1024
 
 /* All that is secret, in one piece of locked memory. */
 struct vault {
@@ -32,7 +31,7 @@ struct vault {
 	} slots[KEYHOLDER_SLOTS];
 	struct keyfile file; /* scratch of one load */
 	size_t passphrase_len; /* 0: none */
-	uint8_t passphrase[PASSPHRASE_MAX];
+	char passphrase[PASSPHRASE_MAX];
 };
 
 struct holder {
@@ -89,8 +88,8 @@ load(
 	if (v->file.encrypted)
 		fault = v->passphrase_len == 0
 		    ? KEYFILE_ENCRYPTED
-		    : keyfile_unlock(&v->file, (const char *)v->passphrase,
-			  v->passphrase_len);
+		    : keyfile_unlock(
+			  &v->file, v->passphrase, v->passphrase_len);
 	if (fault != KEYFILE_OK) {
 		refuse(a, "%s: %s", q->path, keyfile_fault_str(fault));
 		goto out;
@@ -219,23 +218,13 @@ static int
 read_passphrase(struct vault *v, const char *path)
 {
 	char why[FILE_WHY_LEN];
-	size_t len;
 
-	if (path == NULL)
+	if (path == NULL ||
+	    passphrase_from_file(
+		path, v->passphrase, &v->passphrase_len, why) == 0)
 		return 0;
-	if (file_read_secret(path, v->passphrase, PASSPHRASE_MAX, &len, why) !=
-	    0) {
-		log_error("keyholder: passphrase: %s", why);
-		return -1;
-	}
-	if (len > 0 && v->passphrase[len - 1] == '\n')
-		len--;
-	if (len == 0) {
-		log_error("keyholder: passphrase: %s: is empty", path);
-		return -1;
-	}
-	v->passphrase_len = len;
-	return 0;
+	log_error("keyholder: passphrase_file: %s", why);
+	return -1;
 }
 
 /* As dirname(3) would write it: no slash at the end. */

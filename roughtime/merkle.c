@@ -3,9 +3,6 @@
 #include <assert.h>
 #include <string.h>
 
-#define LEAF_PREFIX 0x00
-#define NODE_PREFIX 0x01
-
 /* Nodes of a level in memory: an odd one gets its zero node, the root none. */
 static size_t
 padded(size_t n)
@@ -78,7 +75,7 @@ void
 merkle_leaf(const struct version *v, uint8_t out[static HASH_FULL_LEN],
     struct view packet, struct view nonce)
 {
-	hash_as(v, out, LEAF_PREFIX,
+	hash_as(v, out, HASH_LEAF_PREFIX,
 	    v->leaf == VERSION_LEAF_PACKET ? packet : nonce);
 }
 
@@ -99,7 +96,7 @@ merkle_verify(const struct version *v, enum merkle_order order,
 
 		memcpy(pair + (node_left ? len : 0), h, len);
 		memcpy(pair + (node_left ? 0 : len), path.data + at, len);
-		hash_as(v, h, NODE_PREFIX, (struct view){ pair, 2 * len });
+		hash_as(v, h, HASH_NODE_PREFIX, (struct view){ pair, 2 * len });
 		index >>= 1;
 	}
 	return index == 0 && memcmp(h, root.data, len) == 0;

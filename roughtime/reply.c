@@ -7,8 +7,6 @@
 #include "base/wire.h"
 #include "roughtime/message.h"
 
-#define SIG_LEN 64
-#define CONTEXT_MAX 64
 #define SREP_MAX 256
 
 /*
@@ -43,7 +41,7 @@ top_fields(struct message_field f[static 8], const struct version *v,
 	static const uint8_t is_response[4] = { 1, 0, 0, 0 };
 	size_t n = 0;
 
-	f[n++] = (struct message_field){ TAG_SIG, { sig, SIG_LEN } };
+	f[n++] = (struct message_field){ TAG_SIG, { sig, CERT_SIG_LEN } };
 	if (v->ver_on_top)
 		f[n++] = (struct message_field){ TAG_VER, { ver, 4 } };
 	if (v->nonce_place == VERSION_NONCE_TOP)
@@ -87,8 +85,8 @@ offset_of(const struct message_field *f, size_t n, uint32_t tag)
 
 /* Writes the signed part behind its context into `out`; returns bytes. */
 static size_t
-write_srep(
-    uint8_t out[static CONTEXT_MAX + SREP_MAX], const struct reply_parts *p)
+write_srep(uint8_t out[static VERSION_CONTEXT_MAX + SREP_MAX],
+    const struct reply_parts *p)
 {
 	const struct version_context *context = &p->version->response_context;
 	const struct view vers = { p->versions->bytes, p->versions->len };
@@ -96,7 +94,7 @@ write_srep(
 	struct message_field f[6];
 	size_t n;
 
-	assert(context->len <= CONTEXT_MAX);
+	assert(context->len <= VERSION_CONTEXT_MAX);
 	wire_put32(ver, p->version->number);
 	wire_put32(radi, version_radius(p->version, p->now->radius_us));
 	wire_put64(midp, version_time(p->version, p->now->midpoint_us));
@@ -113,8 +111,8 @@ reply_compose(struct reply *reply, const struct reply_parts *p)
 	const struct version *v = p->version;
 	size_t frame = v->framed ? FRAME_LEN : 0;
 	size_t context = v->response_context.len;
-	uint8_t signed_part[CONTEXT_MAX + SREP_MAX];
-	uint8_t sig[SIG_LEN], ver[4];
+	uint8_t signed_part[VERSION_CONTEXT_MAX + SREP_MAX];
+	uint8_t sig[CERT_SIG_LEN], ver[4];
 	struct message_field f[8];
 	size_t n, len;
 

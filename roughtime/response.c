@@ -9,7 +9,6 @@
 #include "roughtime/reply.h"
 
 #define ALIGNMENT 64
-#define LEAF_PREFIX 0x00
 #define US_PER_S 1000000u
 
 #define GROUPS_MAX 16 /* distinct (identity, version) of one round */
@@ -181,7 +180,7 @@ hash_leaves(
 		if (i + 1 < g->filled &&
 		    jobs[order[i + 1]].request.packet.len == packet.len)
 			continue;
-		hash_many(LEAF_PREFIX, r->messages + start, packet.len,
+		hash_many(HASH_LEAF_PREFIX, r->messages + start, packet.len,
 		    i + 1 - start, r->nodes + start);
 		start = i + 1;
 	}

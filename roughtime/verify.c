@@ -8,10 +8,6 @@
 #include "roughtime/message.h"
 #include "roughtime/request.h"
 
-#define SIG_LEN 64
-/* A context of at most 40 bytes, then SREP or DELE of at most a packet. */
-#define CONTEXT_MAX 64
-
 static const struct {
 	const char *word;
 	const char *plain;
@@ -259,8 +255,8 @@ read_signed_time(struct check *c, const struct version *version)
 		want(&c->dele, TAG_PUBK, CERT_PUBLIC_LEN, &c->online_key),
 		want_u64(&c->dele, TAG_MINT, &c->mint),
 		want_u64(&c->dele, TAG_MAXT, &c->maxt),
-		want(&c->cert, TAG_SIG, SIG_LEN, &c->cert_sig),
-		want(&c->top, TAG_SIG, SIG_LEN, &c->sig),
+		want(&c->cert, TAG_SIG, CERT_SIG_LEN, &c->cert_sig),
+		want(&c->top, TAG_SIG, CERT_SIG_LEN, &c->sig),
 		want_u32(&c->top, TAG_INDX, &c->index),
 	};
 
@@ -328,9 +324,9 @@ static bool
 signature_ok(const uint8_t *public_key, const struct version_context *context,
     struct view value, struct view sig)
 {
-	uint8_t joined[CONTEXT_MAX + REQUEST_SIZE_MAX];
+	uint8_t joined[VERSION_CONTEXT_MAX + REQUEST_SIZE_MAX];
 
-	if (context->len > CONTEXT_MAX || value.len > REQUEST_SIZE_MAX)
+	if (context->len > VERSION_CONTEXT_MAX || value.len > REQUEST_SIZE_MAX)
 		return false;
 	memcpy(joined, context->text, context->len);
 	memcpy(joined + context->len, value.data, value.len);

@@ -50,6 +50,8 @@ enum cert_kind {
 	CERT_KINDS
 };
 
+#define VERSION_CONTEXT_MAX 64 /* bytes, more than any has */
+
 struct version_context {
 	const char *text;
 	size_t len; /* with the terminating NUL byte, which is signed */

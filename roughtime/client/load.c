@@ -49,7 +49,7 @@ find_nonce(const struct load *l, struct view packet)
  * otherwise, and for Google servers without NONC, the oldest gets the reply.
  */
 static uint32_t
-find_slot(const struct load *l, const struct flow *f, struct view reply)
+find_slot(const struct load *l, const struct load_flow *f, struct view reply)
 {
 	const uint8_t *nonce = NULL;
 
@@ -64,7 +64,8 @@ find_slot(const struct load *l, const struct flow *f, struct view reply)
 }
 
 static void
-sample(struct load *l, const struct flow *f, uint32_t slot, struct view reply)
+sample(
+    struct load *l, const struct load_flow *f, uint32_t slot, struct view reply)
 {
 	struct verify_result result;
 	enum verify_fault fault;
@@ -85,7 +86,8 @@ sample(struct load *l, const struct flow *f, uint32_t slot, struct view reply)
 }
 
 void
-load_reply(struct load *l, struct flow *f, struct view reply, uint64_t now_ns)
+load_reply(
+    struct load *l, struct load_flow *f, struct view reply, uint64_t now_ns)
 {
 	struct load_result *r = l->r;
 	uint32_t slot = find_slot(l, f, reply);
@@ -122,7 +124,7 @@ open_flows(struct load *l)
 	for (uint32_t i = 0; i < l->o->flows; i++)
 		l->flows[i].fd = -1;
 	for (uint32_t i = 0; i < l->o->flows; i++) {
-		struct flow *f = &l->flows[i];
+		struct load_flow *f = &l->flows[i];
 
 		f->writing = SLOTS_NONE;
 		if (!slots_init(&f->slots, l->o->window, l->o->request))
@@ -166,7 +168,7 @@ wait_a_little(struct load *l, struct pollfd *fds)
 
 /* Gives up what waits too long; what the warm-up sent is not our loss. */
 static void
-expire(struct load *l, struct flow *f, uint64_t now_ns)
+expire(struct load *l, struct load_flow *f, uint64_t now_ns)
 {
 	uint64_t before =
 	    now_ns > l->o->lost_after_ns ? now_ns - l->o->lost_after_ns : 0;
@@ -183,7 +185,7 @@ expire(struct load *l, struct flow *f, uint64_t now_ns)
 static void
 turn_until(struct load *l, uint64_t until_ns, struct pollfd *fds)
 {
-	bool (*turn)(struct load *, struct flow *, uint64_t) =
+	bool (*turn)(struct load *, struct load_flow *, uint64_t) =
 	    l->o->proto == SOCK_UDP ? load_udp_turn : load_tcp_turn;
 	uint64_t now = clock_monotonic_ns();
 
@@ -192,7 +194,7 @@ turn_until(struct load *l, uint64_t until_ns, struct pollfd *fds)
 		uint32_t under_way = 0;
 
 		for (uint32_t i = 0; i < l->o->flows; i++) {
-			struct flow *f = &l->flows[i];
+			struct load_flow *f = &l->flows[i];
 
 			busy = turn(l, f, now) || busy;
 			expire(l, f, now);

@@ -51,7 +51,7 @@ struct load_result {
 	struct histogram latency;
 };
 
-struct flow {
+struct load_flow {
 	int fd;
 	struct slots slots;
 	/* TCP: the slot whose packet is half written, and the stream in */
@@ -65,7 +65,7 @@ struct flow {
 struct load {
 	const struct load_options *o;
 	struct load_result *r;
-	struct flow *flows;
+	struct load_flow *flows;
 	bool counting; /* after the warm-up */
 	bool sending; /* false while the last replies come in */
 	uint64_t start_ns; /* for the rate */
@@ -80,12 +80,12 @@ int load_run(const struct load_options *o, struct load_result *r);
 /* How many of `want` requests the rate allows now. */
 uint32_t load_allowed(struct load *l, uint32_t want, uint64_t now_ns);
 /* Books what a reply on this flow means. */
-void
-load_reply(struct load *l, struct flow *f, struct view reply, uint64_t now_ns);
+void load_reply(
+    struct load *l, struct load_flow *f, struct view reply, uint64_t now_ns);
 
 /* One engine each: sends and receives what it can without waiting. Returns
  * false when there was nothing to do. */
-bool load_udp_turn(struct load *l, struct flow *f, uint64_t now_ns);
-bool load_tcp_turn(struct load *l, struct flow *f, uint64_t now_ns);
+bool load_udp_turn(struct load *l, struct load_flow *f, uint64_t now_ns);
+bool load_tcp_turn(struct load *l, struct load_flow *f, uint64_t now_ns);
 
 #endif

@@ -13,7 +13,7 @@
 
 /* All that was under way on the connection is lost with it. */
 static void
-hang_up(struct load *l, struct flow *f)
+hang_up(struct load *l, struct load_flow *f)
 {
 	uint32_t lost = slots_expire(&f->slots, UINT64_MAX);
 
@@ -27,7 +27,7 @@ hang_up(struct load *l, struct flow *f)
 }
 
 static bool
-connect_flow(struct load *l, struct flow *f)
+connect_flow(struct load *l, struct load_flow *f)
 {
 	static const struct sock_opts opts = { .nodelay = true };
 
@@ -46,7 +46,7 @@ connect_flow(struct load *l, struct flow *f)
 
 /* Writes one request, or what is left of it; false when it cannot go on. */
 static bool
-write_one(struct load *l, struct flow *f, uint64_t now_ns)
+write_one(struct load *l, struct load_flow *f, uint64_t now_ns)
 {
 	ssize_t n;
 
@@ -81,7 +81,7 @@ write_one(struct load *l, struct flow *f, uint64_t now_ns)
 
 /* Books the whole frames at the start of the stream. */
 static bool
-take_frames(struct load *l, struct flow *f, uint64_t now_ns)
+take_frames(struct load *l, struct load_flow *f, uint64_t now_ns)
 {
 	enum frame_scan scan;
 	size_t at = 0, len;
@@ -97,7 +97,7 @@ take_frames(struct load *l, struct flow *f, uint64_t now_ns)
 }
 
 static bool
-read_some(struct load *l, struct flow *f)
+read_some(struct load *l, struct load_flow *f)
 {
 	ssize_t n = recv(
 	    f->fd, f->in + f->in_len, STREAM_LEN - f->in_len, MSG_DONTWAIT);
@@ -118,7 +118,7 @@ read_some(struct load *l, struct flow *f)
 }
 
 bool
-load_tcp_turn(struct load *l, struct flow *f, uint64_t now_ns)
+load_tcp_turn(struct load *l, struct load_flow *f, uint64_t now_ns)
 {
 	bool busy = false;
 

@@ -49,7 +49,7 @@ set_segment(struct burst *b, uint32_t m, size_t size)
 
 /* Messages of up to `per` packets each; returns how many messages. */
 static uint32_t
-arrange(struct burst *b, const struct flow *f, const uint32_t *taken,
+arrange(struct burst *b, const struct load_flow *f, const uint32_t *taken,
     uint32_t n, uint32_t per)
 {
 	uint32_t m = 0;
@@ -73,7 +73,8 @@ arrange(struct burst *b, const struct flow *f, const uint32_t *taken,
 
 /* Sends taken slots; returns how many packets went out. */
 static uint32_t
-send_taken(struct load *l, struct flow *f, const uint32_t *taken, uint32_t n)
+send_taken(
+    struct load *l, struct load_flow *f, const uint32_t *taken, uint32_t n)
 {
 	struct burst b;
 	uint32_t m = arrange(&b, f, taken, n, l->burst);
@@ -92,7 +93,7 @@ send_taken(struct load *l, struct flow *f, const uint32_t *taken, uint32_t n)
 }
 
 static bool
-send_some(struct load *l, struct flow *f, uint64_t now_ns)
+send_some(struct load *l, struct load_flow *f, uint64_t now_ns)
 {
 	uint32_t taken[LOAD_BATCH];
 	uint32_t allowed = load_allowed(l, LOAD_BATCH, now_ns);
@@ -119,7 +120,7 @@ send_some(struct load *l, struct flow *f, uint64_t now_ns)
 }
 
 static bool
-receive_some(struct load *l, struct flow *f)
+receive_some(struct load *l, struct load_flow *f)
 {
 	static uint8_t buffers[LOAD_BATCH][LOAD_REPLY_MAX];
 	struct mmsghdr messages[LOAD_BATCH];
@@ -148,7 +149,7 @@ receive_some(struct load *l, struct flow *f)
 }
 
 bool
-load_udp_turn(struct load *l, struct flow *f, uint64_t now_ns)
+load_udp_turn(struct load *l, struct load_flow *f, uint64_t now_ns)
 {
 	uint64_t before = l->r->received + l->r->latency.count;
 	bool busy = send_some(l, f, now_ns);

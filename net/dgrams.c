@@ -335,6 +335,17 @@ refuse(struct dgrams *d, unsigned int m, int fd, int *error)
 	return held(d->inner, m);
 }
 
+/* The usual case: nothing but bytes, to where the socket is connected. */
+static unsigned int
+send_one(struct dgrams *d, int fd, const struct dgram *g, int *error)
+{
+	if (send(fd, g->data, g->len, MSG_DONTWAIT) >= 0)
+		return 0;
+	*error = errno;
+	d->refused++;
+	return 1;
+}
+
 unsigned int
 dgrams_send(struct dgrams *d, int fd, const uint8_t *which, unsigned int n,
     bool named, int *error)
@@ -343,6 +354,8 @@ dgrams_send(struct dgrams *d, int fd, const uint8_t *which, unsigned int n,
 	unsigned int messages = 0, at = 0, refused = 0;
 
 	*error = 0;
+	if (n == 1 && !named && d->at[which[0]].segment == 0)
+		return send_one(d, fd, &d->at[which[0]], error);
 	for (unsigned int i = 0; i < n; messages++)
 		i += make_message(d, messages, which, i, n, named);
 	while (at < messages) {

@@ -14,6 +14,7 @@
 #include "proxy/udp_inner.h"
 
 #define EVENTS 64
+#define EVENTS_MANY 8
 #define ROUNDS 4 /* of the set in one wake-up: TCP waits meanwhile */
 #define TICK_S 0.05
 #define QUIET_MS 1000 /* while stopping: not waited for any longer */
@@ -112,6 +113,9 @@ ready_event(struct ev_loop *loop, ev_io *io, int what)
 			return;
 		read_clock(w);
 		serve(w, events, n);
+		/* Few were ready: more likely than not, none is now. */
+		if (n < EVENTS_MANY)
+			return;
 	}
 }
 

@@ -135,6 +135,10 @@ interop: all
 bench: all $(BENCHES)
 	BUILD='$(abspath $(BUILD))' PEERS='$(PEERS)' $(PYTHON) bench/bench.py
 
+# Needs nginx with its stream module beside it; else ours alone.
+bench-proxy-udp: all $(BUILD)/bench/udp_echo
+	BUILD='$(abspath $(BUILD))' $(PYTHON) bench/proxy_udp.py --out bench/proxy_udp.md
+
 lint:
 	mandoc -Tlint -Wwarning $(MANS)
 	clang-format --dry-run --Werror $$(git ls-files '*.[ch]')
@@ -155,6 +159,6 @@ install: all
 clean:
 	rm -rf build
 
-.PHONY: all optional check check-unit check-corpus check-system fuzz interop bench lint format install clean
+.PHONY: all optional check check-unit check-corpus check-system fuzz interop bench bench-proxy-udp lint format install clean
 .SECONDARY:
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

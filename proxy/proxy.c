@@ -9,12 +9,13 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/notify.h"
 #include "base/priv.h"
 #include "proxy/udp.h"
 
-#define TICK_S 0.05 /* while sockets of before a reload are open */
+#define TICK_S 0.05 /* while a reload or the end waits for workers */
 #define FDS_BESIDE 128 /* loops, log, files, pipes */
 
 /* ---- settings ---- */
@@ -316,10 +317,28 @@ start_workers(struct proxy *p)
 }
 
 static void
-stop_workers(struct proxy *p)
+stop_workers(struct proxy *p, int64_t drain_s)
 {
+	uint64_t ends_ns =
+	    clock_monotonic_ns() + (uint64_t)drain_s * 1000000000;
+
 	for (size_t i = 0; i < p->running; i++)
-		pworker_stop(p->workers[i], (double)p->current->drain_s);
+		pworker_stop(p->workers[i], ends_ns);
+}
+
+static bool
+workers_ended(const struct proxy *p)
+{
+	for (size_t i = 0; i < p->running; i++) {
+		if (!pworker_ended(p->workers[i]))
+			return false;
+	}
+	return true;
+}
+
+static void
+join_workers(struct proxy *p)
+{
 	for (size_t i = 0; i < p->running; i++)
 		pworker_join(p->workers[i]);
 	p->running = 0;
@@ -340,32 +359,52 @@ reopen_log(struct proxy *p)
 		    "event log %s: %s", p->started->event_log, strerror(errno));
 }
 
+/* Who asks twice does not want to wait. */
+static void
+stop(struct proxy *p)
+{
+	int64_t drain_s = p->stopping ? 0 : p->current->drain_s;
+
+	if (p->stopping)
+		log_info("stopping at once");
+	else
+		log_info("stopping: accepts no more, sessions get %lld s",
+		    (long long)drain_s);
+	notify_stopping("Waiting for sessions to end");
+	p->stopping = true;
+	stop_workers(p, drain_s);
+	ev_timer_again(p->loop, &p->tick);
+}
+
 static void
 signal_event(struct ev_loop *loop, ev_signal *w, int events)
 {
 	struct proxy *p = w->data;
 
+	(void)loop;
 	(void)events;
 	switch (w->signum) {
 	case SIGHUP:
-		proxy_reload(p);
+		if (!p->stopping)
+			proxy_reload(p);
 		break;
 	case SIGUSR1:
 		reopen_log(p);
 		break;
 	default:
-		log_info("stopping: accepts no more, sessions get %lld s",
-		    (long long)p->current->drain_s);
-		notify_stopping("Waiting for sessions to end");
-		ev_break(loop, EVBREAK_ALL);
+		stop(p);
 	}
 }
 
 static void
 tick_event(struct ev_loop *loop, ev_timer *w, int events)
 {
+	struct proxy *p = w->data;
+
 	(void)events;
-	if (proxy_close_retired(w->data))
+	if (p->stopping && workers_ended(p))
+		ev_break(loop, EVBREAK_ALL);
+	if (proxy_close_retired(p) && !p->stopping)
 		ev_timer_stop(loop, w);
 }
 
@@ -414,7 +453,9 @@ proxy_run(struct proxy *p)
 		ev_run(p->loop, 0);
 		result = 0;
 	}
-	stop_workers(p);
+	if (!p->stopping)
+		stop_workers(p, 0);
+	join_workers(p);
 	return result;
 }
 

@@ -32,6 +32,7 @@ struct proxy {
 	struct pworker **workers;
 	size_t worker_count; /* made */
 	size_t running; /* started */
+	bool stopping;
 
 	struct ev_loop *loop;
 	ev_signal signals[SIGNALS];

@@ -28,9 +28,9 @@ struct pworker {
 
 	_Atomic(struct pworker_config *) next; /* from the main thread */
 	atomic_uint handed, adopted; /* configurations, counted */
-	atomic_bool stopping;
-	double drain_s;
-	bool draining;
+	_Atomic uint64_t stop_ns; /* 0, or when its sessions must be gone */
+	uint64_t draining_ns; /* what it knows of that */
+	atomic_bool ended;
 };
 
 /* ---- configurations ---- */
@@ -90,15 +90,12 @@ adopt(struct pworker *w, struct pworker_config *c)
 }
 
 static void
-drain(struct pworker *w)
+drain(struct pworker *w, uint64_t ends_ns)
 {
-	uint64_t ends_ns;
-
-	w->draining = true;
+	w->draining_ns = ends_ns;
 	if (udp_worker_listen(w->udp, NULL, 0) != 0 ||
 	    acceptor_listen(w->acceptor, NULL, 0) != 0)
 		log_error("worker: %s", strerror(errno));
-	ends_ns = clock_monotonic_ns() + (uint64_t)(w->drain_s * 1e9);
 	sessions_end_by(w->sessions, ends_ns);
 	udp_worker_end_by(w->udp, ends_ns);
 	ev_prepare_start(w->loop, &w->before_wait);
@@ -110,6 +107,7 @@ wake_event(struct ev_loop *loop, ev_async *a, int events)
 	struct pworker *w = a->data;
 	unsigned int handed = atomic_load(&w->handed);
 	struct pworker_config *c = atomic_exchange(&w->next, NULL);
+	uint64_t stop_ns;
 
 	(void)loop;
 	(void)events;
@@ -121,8 +119,9 @@ wake_event(struct ev_loop *loop, ev_async *a, int events)
 		return;
 	}
 	atomic_store(&w->adopted, handed);
-	if (!w->draining && atomic_load(&w->stopping))
-		drain(w);
+	stop_ns = atomic_load(&w->stop_ns);
+	if (stop_ns != w->draining_ns)
+		drain(w, stop_ns);
 }
 
 static void
@@ -141,6 +140,7 @@ pworker_main(void *arg)
 	struct pworker *w = arg;
 
 	ev_run(w->loop, 0);
+	atomic_store(&w->ended, true);
 	return NULL;
 }
 
@@ -248,11 +248,16 @@ pworker_settled(const struct pworker *w)
 }
 
 void
-pworker_stop(struct pworker *w, double drain_s)
+pworker_stop(struct pworker *w, uint64_t ends_ns)
 {
-	w->drain_s = drain_s;
-	atomic_store(&w->stopping, true);
+	atomic_store(&w->stop_ns, ends_ns);
 	ev_async_send(w->loop, &w->wake);
+}
+
+bool
+pworker_ended(const struct pworker *w)
+{
+	return atomic_load(&w->ended);
 }
 
 void

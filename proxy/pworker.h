@@ -56,9 +56,10 @@ void pworker_configure(struct pworker *w, struct pworker_config *config);
 bool pworker_settled(const struct pworker *w);
 /*
  * Asks it to accept no more and to end with its last session; sessions that
- * are open `drain_s` from now are reset.
+ * are open at `ends_ns` (monotonic) are reset. May be said again, to hurry.
  */
-void pworker_stop(struct pworker *w, double drain_s);
+void pworker_stop(struct pworker *w, uint64_t ends_ns);
+bool pworker_ended(const struct pworker *w);
 void pworker_join(struct pworker *w);
 
 #endif

@@ -475,6 +475,17 @@ def test_sigterm_waits_for_sessions(proxy, origin):
     p.expect_events(Event="disconnect", Status=200)
 
 
+def test_a_second_sigterm_ends_it_at_once(proxy, origin):
+    p = proxy(origin(echo), daemon={"drain_s": 3600})
+    with connect(p.port) as c:
+        assert echoes(c)
+        p.kill(harness.signal.SIGTERM)
+        p.expect_log("stopping: accepts no more")
+        p.stop()
+        assert is_reset(c)
+    p.expect_events(Event="disconnect", Status=503)
+
+
 def test_sigterm_cuts_what_is_left_after_the_drain(proxy, origin):
     p = proxy(origin(echo), daemon={"drain_s": 1})
     with connect(p.port) as c:

@@ -9,11 +9,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
+#include "tests/child.h"
 #include "tests/sockets.h"
 
 #define SLOTS 8
@@ -493,27 +493,23 @@ asks_link_local(void)
 }
 
 static void
+link_local(void)
+{
+	enter_network();
+	asks_link_local();
+}
+
+static void
 link_local_keeps_its_link(void **state)
 {
-	pid_t pid;
-	int status = -1;
+	int status = child_run(link_local);
 
 	(void)state;
-	fflush(NULL);
-	pid = fork();
-	if (pid == 0) {
-		enter_network();
-		asks_link_local();
-		_exit(0); /* a failed assertion exits otherwise */
-	}
-	assert_true(pid > 0);
-	assert_int_equal(waitpid(pid, &status, 0), pid);
-	assert_true(WIFEXITED(status));
-	if (WEXITSTATUS(status) == NO_RIGHTS) {
+	if (WIFEXITED(status) && WEXITSTATUS(status) == NO_RIGHTS) {
 		print_message("no right to make a network namespace\n");
 		skip();
 	}
-	assert_int_equal(WEXITSTATUS(status), 0);
+	assert_int_equal(status, 0);
 }
 
 int

@@ -12,12 +12,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
 #include "net/tcp.h"
+#include "tests/child.h"
 #include "tests/sockets.h"
 
 static int
@@ -244,33 +244,27 @@ failures_name_the_step(void **state)
 	assert_int_equal(step, SOCK_STEP_SOCKET);
 }
 
-/* In a child, because a seccomp filter that fails listen(2) stays for good. */
+static void
+fail_to_listen(void)
+{
+	static const struct sock_opts o;
+	scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_ALLOW);
+	struct addr a = sockets_addr("127.0.0.1:0");
+	enum sock_step step = SOCK_STEP_NONE;
+
+	NEED(seccomp_rule_add(
+		 ctx, SCMP_ACT_ERRNO(EADDRINUSE), SCMP_SYS(listen), 0) == 0);
+	NEED(seccomp_load(ctx) == 0);
+	NEED(sock_open(SOCK_TCP, &a, &o, &step) == -1);
+	NEED(errno == EADDRINUSE && step == SOCK_STEP_LISTEN);
+}
+
+/* In a child, because a filter that fails listen(2) stays for good. */
 static void
 listen_is_a_step(void **state)
 {
-	const struct sock_opts o = { 0 };
-	struct addr a = sockets_addr("127.0.0.1:0");
-	enum sock_step step = SOCK_STEP_NONE;
-	pid_t pid = fork();
-	int status = -1;
-
 	(void)state;
-	if (pid == 0) {
-		scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_ALLOW);
-
-		if (seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EADDRINUSE),
-			SCMP_SYS(listen), 0) < 0 ||
-		    seccomp_load(ctx) < 0)
-			_exit(2);
-		_exit(sock_open(SOCK_TCP, &a, &o, &step) == -1 &&
-			    errno == EADDRINUSE && step == SOCK_STEP_LISTEN
-			? 0
-			: 1);
-	}
-	assert_true(pid > 0);
-	assert_int_equal(waitpid(pid, &status, 0), pid);
-	assert_true(WIFEXITED(status));
-	assert_int_equal(WEXITSTATUS(status), 0);
+	child_good(fail_to_listen);
 }
 
 static void

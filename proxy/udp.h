@@ -1,7 +1,7 @@
 /*
  * The UDP side of one worker: a batch off a listening socket, each datagram to
  * its flow, each flow's datagrams out of its own connected socket to the
- * origin (docs/adr/0007-udp-origin-sockets.md), and the replies back from the
+ * origin (docs/adr/0008-udp-origin-sockets.md), and the replies back from the
  * address that was asked. No malloc, lock or log line a datagram; a new flow
  * costs a socket and a line of the event log.
  */

@@ -65,7 +65,7 @@ void identities_free(struct identities *ids);
  * stepped out of a window too), looks for new bundles about once a minute,
  * warns in good time, frees retired snapshots. Returns true when a new
  * snapshot was published. A keyholder that hangs holds it up for 5 seconds in
- * every 30, no longer.
+ * every 15, however many identities there are.
  */
 bool identities_tick(struct identities *ids, uint64_t unix_s);
 

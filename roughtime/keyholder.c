@@ -19,6 +19,9 @@
 #define ANSWER_MS 5000
 #define LOAD_MS 20000
 #define STOP_MS 2000
+/* After a question without an answer all others fail at once, for so long or
+ * until it answers: whoever asks for many keys waits once. */
+#define HANGS_MS 10000
 
 struct keyholder {
 	int fd;
@@ -26,6 +29,7 @@ struct keyholder {
 	uint32_t sequence;
 	bool serving; /* it was ready once */
 	bool dead;
+	uint64_t hangs_until_ms;
 	struct keyholder_ask ask;
 	struct keyholder_answer answer;
 };
@@ -81,6 +85,7 @@ await(struct keyholder *h, uint32_t sequence, unsigned int timeout_ms,
 		h->answer.why[sizeof h->answer.why - 1] = '\0';
 		snprintf(why, len, "%s", h->answer.why);
 	} else {
+		h->hangs_until_ms = clock_monotonic_ms() + HANGS_MS;
 		snprintf(why, len, "the keyholder gave no answer within %u s",
 		    timeout_ms / 1000);
 	}
@@ -90,6 +95,10 @@ await(struct keyholder *h, uint32_t sequence, unsigned int timeout_ms,
 static int
 transact(struct keyholder *h, unsigned int timeout_ms, char *why, size_t len)
 {
+	if (clock_monotonic_ms() < h->hangs_until_ms) {
+		snprintf(why, len, "the keyholder has just given no answer");
+		return -1;
+	}
 	h->ask.sequence = ++h->sequence;
 	if (send(h->fd, &h->ask, sizeof h->ask, MSG_NOSIGNAL | MSG_DONTWAIT) !=
 	    (ssize_t)sizeof h->ask) {
@@ -226,6 +235,8 @@ keyholder_ended(struct keyholder *h)
 {
 	ssize_t n = recv(h->fd, &h->answer, sizeof h->answer, MSG_DONTWAIT);
 
+	if (n > 0)
+		h->hangs_until_ms = 0;
 	return n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR);
 }
 

@@ -69,7 +69,8 @@ keyholder_forget(struct keyholder *h, unsigned int slot, char *why, size_t len);
  * Signs `online_public` for [mint_s, maxt_s] with slot's key: all kinds. -1
  * with a sentence in why: an empty slot, a window that is longer than
  * max_delegation_s, has ended or reaches further than that into the future by
- * its own clock, or no answer within 5 seconds.
+ * its own clock, or no answer within 5 seconds (then, for the next 10 or until
+ * keyholder_ended has seen an answer, every question fails at once).
  */
 int keyholder_delegate(struct keyholder *h, unsigned int slot,
     const uint8_t online_public[static CERT_PUBLIC_LEN], uint64_t mint_s,

@@ -393,16 +393,19 @@ late_answer_is_no_death(void **state)
 	assert_int_equal(poll(&p, 1, 5000), 1);
 	assert_false(keyholder_ended(h));
 	assert_int_equal(poll(&p, 1, 0), 0);
+	/* nor is it taken for the answer to the next one */
+	assert_int_equal(write(p.fd, "x", 1), 1);
 	assert_int_equal(delegate_now(h, 0, &d, why), 0);
 	keyholder_stop(h);
 }
 
-/* A keyholder that hangs costs five seconds, and its late answer is not
- * taken for the next one. */
+/* A keyholder that hangs costs five seconds, once, and is asked again when it
+ * has come to. */
 static void
 hanging_is_bounded(void **state)
 {
 	struct keyholder *h = start_loaded();
+	struct pollfd p = { .fd = keyholder_fd(h), .events = POLLIN };
 	struct delegation d;
 	char why[FILE_WHY_LEN];
 	pid_t pid = test_last_child();
@@ -414,7 +417,15 @@ hanging_is_bounded(void **state)
 	assert_non_null(strstr(why, "no answer"));
 	assert_in_range(
 	    clock_monotonic_ns() - before, 4000000000u, 9000000000u);
+	for (unsigned int slot = 0; slot < 10; slot++) {
+		assert_int_equal(delegate_now(h, slot, &d, why), -1);
+		assert_int_equal(
+		    keyholder_forget(h, slot, why, sizeof why), -1);
+	}
+	assert_in_range(clock_monotonic_ns() - before, 0, 9000000000u);
 	assert_int_equal(kill(pid, SIGCONT), 0);
+	assert_int_equal(poll(&p, 1, 5000), 1);
+	assert_false(keyholder_ended(h));
 	assert_int_equal(keyholder_delegate(h, 0, online, now - 11, now + 99,
 			     &d, why, sizeof why),
 	    0);

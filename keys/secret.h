@@ -7,7 +7,8 @@
 /* sodium_init() once; -1 when it fails. Every program calls it first. */
 int secret_init(void);
 
-/* Memory that is locked, guarded and wiped by secret_free; NULL with errno. */
+/* Memory that is locked, guarded and wiped by secret_free; NULL with errno.
+ * What cannot be locked is told in the log, and used. Main thread only. */
 void *secret_alloc(size_t len);
 void secret_free(void *p);
 

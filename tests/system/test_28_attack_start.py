@@ -95,3 +95,18 @@ def test_ipv6_wildcard_leaves_only_what_another_takes(tmp_path, identity):
                 udp.verified(identity.public, "rfc")
             with harness.Tcp(host, port) as tcp:
                 tcp.verified(identity.public, "rfc")
+
+
+def test_keys_that_cannot_be_locked_are_told(identity):
+    """RLIMIT_MEMLOCK of 0 and no CAP_IPC_LOCK: it runs, and says it."""
+    prefix = ["prlimit", "--memlock=0:0"]
+    if os.geteuid() == 0:
+        prefix = ["setpriv", "--bounding-set=-ipc_lock", *prefix]
+    program = harness.BUILD / "roughtimed"
+    p = subprocess.run([*prefix, program, "-t", "-k", identity.path, "-l",
+                        f"127.0.0.1:{harness.free_port()}"], text=True,
+                       stderr=subprocess.PIPE, timeout=harness.PATIENCE_S)
+    assert p.returncode == 0, p.stderr
+    # a sanitizer makes mlock(2) do nothing, and succeed
+    plain = b"__asan_init" not in program.read_bytes()
+    assert ("cannot be locked" in p.stderr) == plain, p.stderr

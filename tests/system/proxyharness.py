@@ -125,6 +125,24 @@ def application(edge_port, *origins, name="story", **more):
             "origin_direct": [f"tcp://127.0.0.1:{p}" for p in ports], **more}
 
 
+def free_range(count, host):
+    """The first of `count` ports that nobody has on this address."""
+    def is_free(first):
+        held = []
+        try:
+            for port in range(first, first + count):
+                held.append(socket.socket())
+                held[-1].setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                held[-1].bind((host, port))
+            return True
+        except OSError:
+            return False
+        finally:
+            for s in held:
+                s.close()
+    return next(f for f in range(2000, 65536 - count, 4000) if is_free(f))
+
+
 def connect(port, rcvbuf=None, host="127.0.0.1"):
     s = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     s.settimeout(harness.PATIENCE_S)

@@ -12,9 +12,9 @@ import time
 
 import harness
 import pytest
-from proxyharness import (L4proxyd, Origin, application, connect, echo, idle,
-                          is_reset, is_turned_away, read_all, read_exactly,
-                          reset)
+from proxyharness import (L4proxyd, Origin, application, connect, echo,
+                          free_range, idle, is_reset, is_turned_away,
+                          read_all, read_exactly, reset)
 
 MIB = 1 << 20
 SANITIZED = b"__asan_init" in (harness.BUILD / "l4proxyd").read_bytes()
@@ -584,7 +584,7 @@ def test_a_busy_port_names_its_holder(proxy, origin, tmp_path):
 
 
 def test_ten_thousand_ports_start_fast_and_map_by_offset(proxy, tmp_path):
-    first = 20000
+    first = free_range(10000, "127.0.0.77")
     o = Origin(lambda s: s.sendall(str(s.getsockname()[1]).encode()) or
                s.close())
     app = {"name": "range", "protocol": f"tcp/{first}-{first + 9999}",

@@ -28,7 +28,7 @@ MAIN_l4proxyd := proxy/l4proxyd.c
 MAINS := $(foreach p,$(PROGRAMS),$(MAIN_$(p)))
 
 PKGS := libsodium yaml-0.1 jansson libseccomp
-OPTIONAL := libcurl libsystemd
+OPTIONAL := libsystemd
 FOUND := $(foreach p,$(OPTIONAL),$(shell pkg-config --exists $(p) && echo $(p)))
 ABSENT := $(filter-out $(FOUND),$(OPTIONAL))
 HAVE := $(foreach p,$(FOUND),-DHAVE_$(shell echo $(p) | tr a-z- A-Z_))

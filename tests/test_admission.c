@@ -10,24 +10,17 @@
 #include <sodium.h>
 
 #include "net/admission.h"
-
-static struct addr
-client(const char *text)
-{
-	const char *why;
-	struct addr a;
-
-	assert_int_equal(addr_parse(&a, text, 0, &why), 0);
-	return a;
-}
+#include "tests/sockets.h"
 
 static void
 test_limits(void **state)
 {
 	struct admission_config c = { 5, 2, 32, 56 };
 	struct admission *a = admission_new(&c);
-	struct addr one = client("192.0.2.1"), two = client("192.0.2.2");
-	struct addr six = client("2001:db8::1"), same = client("2001:db8::2");
+	struct addr one = sockets_addr("192.0.2.1"),
+		    two = sockets_addr("192.0.2.2");
+	struct addr six = sockets_addr("2001:db8::1"),
+		    same = sockets_addr("2001:db8::2");
 
 	(void)state;
 	assert_int_equal(admission_enter(a, &one), ADMISSION_OK);
@@ -54,7 +47,7 @@ test_churn(void **state)
 	struct admission_config c = { TOTAL, LIMIT, 32, 64 };
 	struct admission *a = admission_new(&c);
 	size_t open[CLIENTS] = { 0 }, total = 0;
-	struct addr who = client("10.0.0.0");
+	struct addr who = sockets_addr("10.0.0.0");
 
 	(void)state;
 	for (int step = 0; step < STEPS; step++) {

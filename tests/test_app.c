@@ -11,16 +11,7 @@
 
 #include "proxy/app.h"
 #include "proxy/notation.h"
-
-static struct addr
-make(const char *text)
-{
-	const char *why;
-	struct addr a;
-
-	assert_int_equal(addr_parse(&a, text, 0, &why), 0);
-	return a;
-}
+#include "tests/sockets.h"
 
 static void
 test_origin_for(void **state)
@@ -49,7 +40,7 @@ test_origin_for(void **state)
 		char buf[ADDR_STR_LEN];
 		struct addr to;
 
-		a.origin[1].address = make(rows[i].origin);
+		a.origin[1].address = sockets_addr(rows[i].origin);
 		to = app_origin_for(&a, 1, rows[i].edge_port);
 		assert_string_equal(addr_format(buf, &to), rows[i].to);
 	}
@@ -126,7 +117,7 @@ test_firewall(void **state)
 	for (size_t i = 0; i < sizeof rules / sizeof rules[0]; i++) {
 		struct app_prefix allow[8], deny[8];
 		struct app a = { .allow = allow, .deny = deny };
-		struct addr client = make(rules[i].client);
+		struct addr client = sockets_addr(rules[i].client);
 
 		a.allows = prefixes(allow, rules[i].allow);
 		a.denies = prefixes(deny, rules[i].deny);

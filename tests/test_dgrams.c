@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "net/sock.h"
+#include "tests/sockets.h"
 
 struct world {
 	struct dgrams *d;
@@ -19,20 +20,10 @@ struct world {
 	struct addr in_at, far_at;
 };
 
-static struct addr
-addr(const char *text)
-{
-	struct addr a;
-	const char *why;
-
-	assert_int_equal(addr_parse(&a, text, 0, &why), 0);
-	return a;
-}
-
 static int
 bound(const char *text, const struct sock_opts *o, struct addr *at)
 {
-	struct addr a = addr(text);
+	struct addr a = sockets_addr(text);
 	enum sock_step step;
 	int fd = sock_open(SOCK_UDP, &a, o, &step);
 
@@ -261,7 +252,7 @@ a_named_send_leaves_from_the_address_asked(void **state)
 {
 	const struct sock_opts plain = { 0 };
 	const uint8_t which[1] = { 0 };
-	struct addr at, asked = addr("127.0.0.9"), from;
+	struct addr at, asked = sockets_addr("127.0.0.9"), from;
 	socklen_t from_len = sizeof from;
 	const size_t len[1] = { 77 };
 	struct world w;

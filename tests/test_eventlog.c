@@ -19,19 +19,10 @@
 
 #include "base/clock.h"
 #include "proxy/eventlog.h"
+#include "tests/sockets.h"
 #include "tests/support.h"
 
 #define MS 1000000ull
-
-static struct addr
-make(const char *text)
-{
-	const char *why;
-	struct addr a;
-
-	assert_int_equal(addr_parse(&a, text, 0, &why), 0);
-	return a;
-}
 
 static struct app
 make_app(const char *name)
@@ -48,9 +39,9 @@ test_disconnect(void **state)
 	struct app a = make_app("ssh");
 	struct event e = { .kind = EVENT_DISCONNECT,
 		.app = &a,
-		.client = make("192.0.2.7:40000"),
-		.edge = make("198.51.100.1:22"),
-		.origin = make("[2001:db8::22]:2222"),
+		.client = sockets_addr("192.0.2.7:40000"),
+		.edge = sockets_addr("198.51.100.1:22"),
+		.origin = sockets_addr("[2001:db8::22]:2222"),
 		.client_bytes = 1234,
 		.origin_bytes = 18446744073709551615u,
 		.client_rtt_ns = 1500000,
@@ -122,7 +113,7 @@ test_names(void **state)
 		"OriginTlsMode", "OriginTlsProtocol", "OriginTlsStatus",
 		"ProxyProtocol", "Status", "Timestamp" };
 	struct app a = make_app("a");
-	struct event e = { .app = &a, .client = make("192.0.2.7:1") };
+	struct event e = { .app = &a, .client = sockets_addr("192.0.2.7:1") };
 	json_t *o = parse(&e);
 	const char *key;
 	json_t *value;
@@ -172,7 +163,7 @@ test_words(void **state)
 		struct app a = make_app("udp app");
 		struct event e = { .kind = rows[i].kind,
 			.app = &a,
-			.client = make("[2001:db8::1]:9"),
+			.client = sockets_addr("[2001:db8::1]:9"),
 			.status = rows[i].status,
 			.firewall_matched = rows[i].matched };
 		json_t *o;
@@ -217,7 +208,8 @@ test_escapes(void **state)
 	(void)state;
 	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
 		struct app a = make_app(names[i]);
-		struct event e = { .app = &a, .client = make("192.0.2.7:1") };
+		struct event e = { .app = &a,
+			.client = sockets_addr("192.0.2.7:1") };
 		json_t *o = parse(&e);
 
 		assert_text(o, "Application", names[i]);
@@ -225,7 +217,8 @@ test_escapes(void **state)
 	}
 	for (int c = 1; c < 0x80; c++) {
 		struct app a;
-		struct event e = { .app = &a, .client = make("192.0.2.7:1") };
+		struct event e = { .app = &a,
+			.client = sockets_addr("192.0.2.7:1") };
 		json_t *o;
 
 		snprintf(every, sizeof every, "x%cy", c);
@@ -261,8 +254,9 @@ test_longest(void **state)
 
 		for (size_t n = 0; n + fill < sizeof a.name; n += fill)
 			memcpy(a.name + n, fills[i], fill);
-		e.client = make("[ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff]"
-				":65535");
+		e.client =
+		    sockets_addr("[ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff]"
+				 ":65535");
 		e.origin = e.client;
 		a.proto = SOCK_UDP;
 		a.header = APP_HEADER_V2_FIRST;
@@ -309,7 +303,7 @@ static void
 write_events(struct eventlog *log, size_t n)
 {
 	struct app a = make_app("a");
-	struct event e = { .app = &a, .client = make("192.0.2.7:1") };
+	struct event e = { .app = &a, .client = sockets_addr("192.0.2.7:1") };
 
 	for (size_t i = 0; i < n; i++)
 		eventlog_write(log, &e);

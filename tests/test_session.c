@@ -1,16 +1,17 @@
 /* The pure parts of sessions: when one must end; who may begin one. */
 #include "proxy/session.h"
 
-#include <stdlib.h>
-#include <string.h>
-
-#include "proxy/service.h"
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include <cmocka.h>
+
+#include "proxy/service.h"
+#include "tests/sockets.h"
 
 #define S 1000000000ull
 
@@ -47,16 +48,6 @@ the_earliest_deadline_counts(void **state)
 	}
 }
 
-static struct addr
-address(const char *text)
-{
-	const char *why;
-	struct addr a;
-
-	assert_int_equal(addr_parse(&a, text, 0, &why), 0);
-	return a;
-}
-
 static struct app
 make_app(void)
 {
@@ -68,8 +59,8 @@ make_app(void)
 		.origins = 1,
 		.limits = { .prefix4 = 24, .prefix6 = 56 } };
 
-	a.edge[0] = address("192.0.2.1");
-	a.origin[0].address = address("198.51.100.1:80");
+	a.edge[0] = sockets_addr("192.0.2.1");
+	a.origin[0].address = sockets_addr("198.51.100.1:80");
 	a.origin[0].weight = 1;
 	return a;
 }
@@ -86,7 +77,7 @@ make_service(const struct app *a)
 static void
 live_sessions_are_counted(void **state)
 {
-	struct addr c = address("203.0.113.1:1");
+	struct addr c = sockets_addr("203.0.113.1:1");
 	struct app a = make_app();
 	struct service *v;
 
@@ -106,9 +97,9 @@ live_sessions_are_counted(void **state)
 static void
 a_prefix_has_its_own_limit(void **state)
 {
-	struct addr near = address("203.0.113.1:1");
-	struct addr neighbour = address("203.0.113.200:1");
-	struct addr far = address("203.0.114.1:1");
+	struct addr near = sockets_addr("203.0.113.1:1");
+	struct addr neighbour = sockets_addr("203.0.113.200:1");
+	struct addr far = sockets_addr("203.0.114.1:1");
 	struct app a = make_app();
 	struct service *v;
 
@@ -127,7 +118,7 @@ a_prefix_has_its_own_limit(void **state)
 static size_t
 count_admitted(struct service *v, const char *client, uint64_t now_ns)
 {
-	struct addr c = address(client);
+	struct addr c = sockets_addr(client);
 	size_t n = 0;
 
 	for (int i = 0; i < 20; i++) {
@@ -180,8 +171,9 @@ a_greedy_client_starves_nobody(void **state)
 static void
 the_firewall_comes_first(void **state)
 {
-	struct app_prefix deny = { address("203.0.113.0"), 24 };
-	struct addr bad = address("203.0.113.9:1"), good = address("192.0.2.9");
+	struct app_prefix deny = { sockets_addr("203.0.113.0"), 24 };
+	struct addr bad = sockets_addr("203.0.113.9:1"),
+		    good = sockets_addr("192.0.2.9");
 	struct app a = make_app();
 	struct service *v;
 
@@ -217,13 +209,13 @@ change_port(struct app *a)
 static void
 change_edge(struct app *a)
 {
-	a->edge[0] = address("192.0.2.2");
+	a->edge[0] = sockets_addr("192.0.2.2");
 }
 
 static void
 change_origin(struct app *a)
 {
-	a->origin[0].address = address("198.51.100.1:81");
+	a->origin[0].address = sockets_addr("198.51.100.1:81");
 }
 
 static void
@@ -267,7 +259,7 @@ change_deny(struct app *a)
 {
 	static struct app_prefix deny;
 
-	deny = (struct app_prefix){ address("203.0.113.0"), 24 };
+	deny = (struct app_prefix){ sockets_addr("203.0.113.0"), 24 };
 	a->deny = &deny;
 	a->denies = 1;
 }

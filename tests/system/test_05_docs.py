@@ -190,12 +190,3 @@ def test_files_that_the_documents_name_exist():
                  "SECURITY.md"):
         for link in re.findall(r"\]\(([^)#:]+)\)", read(page)):
             assert (harness.ROOT / link).exists(), (page, link)
-
-
-def test_architecture_names_every_module():
-    """Each .c file of the rooms stands in ARCHITECTURE.md by its name."""
-    words = set(re.findall(r"`([\w/-]+)`", read("ARCHITECTURE.md")))
-    for room in ("base", "net", "config", "keys", "roughtime",
-                 "roughtime/client", "proxy"):
-        for path in (harness.ROOT / room).glob("*.c"):
-            assert path.stem in words, f"{room}/{path.name}"

@@ -177,9 +177,9 @@ frame_scan(const uint8_t *bytes, size_t len, size_t max, size_t *total)
 		return FRAME_SCAN_ALIEN;
 	if (len < FRAME_LEN)
 		return FRAME_SCAN_PART;
+	if (wire_get32(bytes + sizeof magic) > max - FRAME_LEN)
+		return FRAME_SCAN_TOO_LONG; /* before a sum that may wrap */
 	*total = (size_t)wire_get32(bytes + sizeof magic) + FRAME_LEN;
-	if (*total > max)
-		return FRAME_SCAN_TOO_LONG;
 	return len < *total ? FRAME_SCAN_PART : FRAME_SCAN_WHOLE;
 }
 

@@ -132,8 +132,9 @@ check_reload(const struct server_options *o)
 /*
  * Bundles are 0600 and mostly root's. A server that holds no long-term key
  * keeps the right to read them (and its config file) over reloads; Landlock
- * confines that to their directories. With a key file of its own it gives
- * the right up: the key may lie beside the config file.
+ * confines that to their directories, and without Landlock it is given up
+ * (confine). With a key file of its own it gives the right up, too: the key
+ * may lie beside the config file.
  */
 static int
 drop_rights(const struct settings *c)
@@ -187,6 +188,7 @@ confine(struct server *s)
 	const struct settings_identity *id = s->started->identities.items;
 	char directory[PATH_MAX];
 	size_t n = 0;
+	int fence;
 
 	if (s->options->config != NULL)
 		paths[n++].path = file_directory(directory, s->options->config);
@@ -194,9 +196,17 @@ confine(struct server *s)
 		if (id[i].delegations != NULL)
 			paths[n++].path = id[i].delegations;
 	}
-	if (priv_landlock(paths, n, PRIV_NO_CONNECT) < 0) {
+	fence = priv_landlock(paths, n, PRIV_NO_CONNECT);
+	if (fence < 0) {
 		log_error("landlock: %s", strerror(errno));
 		return -1;
+	}
+	if (fence == 1) {
+		log_warning("no Landlock in this kernel: whatever user %s may "
+			    "read, the server may; its bundles too",
+		    s->started->user);
+		if (priv_drop(s->started->user) != 0)
+			return -1;
 	}
 	if (priv_seccomp(PRIV_SERVER) != 0) {
 		log_error("seccomp: %s", strerror(errno));

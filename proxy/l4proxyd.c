@@ -72,8 +72,10 @@ main(int argc, char **argv)
 
 	log_init("l4proxyd", LOG_LEVEL_INFO);
 	parse_options(&o, argc, argv);
-	if (sodium_init() < 0)
+	if (sodium_init() < 0) {
+		log_error("libsodium does not start");
 		return 1;
+	}
 	proxy = proxy_new(o.config);
 	if (proxy == NULL)
 		return 1;

@@ -289,14 +289,16 @@ keyholder_serve(int fd, const struct keyholder_config *c)
 	h.fd = close_others(fd);
 	if (h.fd < 0 || list_directories(&h, c) != 0 || secret_init() != 0 ||
 	    (h.vault = secret_alloc(sizeof *h.vault)) == NULL) {
-		log_error("keyholder: %s", strerror(errno));
+		log_error("keyholder: no locked memory, or no descriptor: %s",
+		    strerror(errno));
 		return 1;
 	}
 	sodium_memzero(h.vault, sizeof *h.vault);
 	if (read_passphrase(h.vault, c->passphrase_file) != 0)
 		return 1;
 	if (confine(&h, c) != 0) {
-		log_error("keyholder: not confined: does not start");
+		log_error("keyholder: cannot be confined, does not start: %s",
+		    strerror(errno));
 		return 1;
 	}
 	if (write(h.fd, &ready, sizeof ready) != (ssize_t)sizeof ready)

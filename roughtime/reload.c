@@ -94,7 +94,6 @@ apply(struct server *s, struct settings *fresh, struct listen_set *listeners)
 	s->listeners = *listeners;
 	log_set_level((enum log_level)fresh->log_level);
 	timesource_configure(s->time, &clock);
-	server_follow_clock(s);
 }
 
 /* All of it is read, bound and checked before anything changes. */

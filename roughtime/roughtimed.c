@@ -114,8 +114,10 @@ main(int argc, char **argv)
 		return 1; /* nowhere to say why */
 	log_init("roughtimed", LOG_LEVEL_INFO);
 	parse_options(&o, argc, argv);
-	if (secret_init() != 0 || hash_select(HASH_AUTO) != 0)
+	if (secret_init() != 0 || hash_select(HASH_AUTO) != 0) {
+		log_error("libsodium does not start");
 		return 1;
+	}
 	server = server_new(&o.server);
 	if (server == NULL)
 		return 1;

@@ -159,7 +159,6 @@ server_new(const struct server_options *o)
 		return NULL;
 	s->options = o;
 	s->udpstat.fd4 = s->udpstat.fd6 = -1;
-	s->serving = true;
 	s->started = s->current = server_settings(o);
 	if (s->started == NULL)
 		goto fail;
@@ -198,7 +197,7 @@ confine(struct server *s)
 	}
 	fence = priv_landlock(paths, n, PRIV_NO_CONNECT);
 	if (fence < 0) {
-		log_error("landlock: %s", strerror(errno));
+		log_error("cannot be confined: landlock: %s", strerror(errno));
 		return -1;
 	}
 	if (fence == 1) {
@@ -209,7 +208,7 @@ confine(struct server *s)
 			return -1;
 	}
 	if (priv_seccomp(PRIV_SERVER) != 0) {
-		log_error("seccomp: %s", strerror(errno));
+		log_error("cannot be confined: seccomp: %s", strerror(errno));
 		return -1;
 	}
 	return 0;
@@ -314,7 +313,7 @@ make_workers(struct server *s)
 	}
 	if (s->worker_count == n)
 		return 0;
-	log_error("workers: %s", strerror(errno));
+	log_error("cannot make %zu workers: %s", n, strerror(errno));
 	return -1;
 }
 
@@ -323,7 +322,8 @@ start_workers(struct server *s)
 {
 	for (; s->running < s->worker_count; s->running++) {
 		if (worker_start(s->workers[s->running]) != 0) {
-			log_error("worker: %s", strerror(errno));
+			log_error("cannot start the thread of a worker: %s",
+			    strerror(errno));
 			return -1;
 		}
 	}
@@ -403,26 +403,6 @@ log_start(struct server *s)
 	    (long long)c->batch, hash_name());
 }
 
-/* What the policy does is told when it begins and when it ends. */
-void
-server_follow_clock(struct server *s)
-{
-	struct timesource_verdict v = timesource_poll(s->time);
-
-	if (v.serve == s->serving)
-		return;
-	s->serving = v.serve;
-	if (v.serve) {
-		log_info("clock: requests are answered again");
-		return;
-	}
-	log_warning("clock: NO REQUEST IS ANSWERED while the kernel's clock "
-		    "is unsynchronised; run an NTP client, or set `clock: "
-		    "{when_unsynchronised: serve}` to answer with a radius "
-		    "of %lld s",
-	    (long long)s->current->clock.unsynchronised_radius_s);
-}
-
 /* ---- the main loop ---- */
 
 static void
@@ -455,7 +435,7 @@ tick_event(struct ev_loop *loop, ev_timer *w, int events)
 	server_close_retired(s);
 	if (s->reload_waits)
 		server_reload(s);
-	server_follow_clock(s);
+	timesource_poll(s->time);
 	identities_tick(s->identities, clock_unix_s());
 }
 
@@ -514,7 +494,6 @@ server_run(struct server *s)
 	if (init_loop(s) != 0 || make_workers(s) != 0 || confine(s) != 0)
 		return -1;
 	log_start(s);
-	server_follow_clock(s);
 	if (start_workers(s) == 0) {
 		notify_ready("Answering requests");
 		ev_run(s->loop, 0);

@@ -35,7 +35,6 @@ struct server {
 	struct worker **workers;
 	size_t worker_count; /* made */
 	size_t running; /* started */
-	bool serving; /* the clock's verdict, as last told */
 
 	struct ev_loop *loop;
 	ev_signal signals[SIGNALS];
@@ -50,9 +49,6 @@ void server_drop_settings(struct settings *s); /* NULL is fine */
 /* What worker `index` is to do under `now`; NULL with errno. */
 struct worker_config *server_worker_config(const struct settings *now,
     const struct listen_set *listeners, size_t index);
-
-/* Looks at the clock; tells when its policy begins or ends to refuse. */
-void server_follow_clock(struct server *s);
 
 /* SIGHUP: all of it, or nothing. */
 void server_reload(struct server *s);

@@ -204,13 +204,6 @@ timesource_free(struct timesource *t)
 	free(t);
 }
 
-void
-timesource_configure(struct timesource *t, const struct timesource_config *c)
-{
-	t->config = *c;
-	publish(t);
-}
-
 static void
 tell_step(const struct timesource_sample *s, int64_t us)
 {
@@ -235,23 +228,39 @@ tell_state(const struct timesource *t)
 			    "with a radius of %.3f s",
 		    state, (double)t->last.maxerror_us / 1e6, radius_s);
 	else
-		log_warning("clock: %s (kernel error bound %.3f s); no time "
-			    "is served (clock.when_unsynchronised: refuse)",
-		    state, (double)t->last.maxerror_us / 1e6);
+		log_warning("clock: %s (kernel error bound %.3f s): NO REQUEST "
+			    "IS ANSWERED; run an NTP client, or set `clock: "
+			    "{when_unsynchronised: serve}` to answer with a "
+			    "radius of %.3f s",
+		    state, (double)t->last.maxerror_us / 1e6, radius_s);
+}
+
+/* Judges the last sample again; tells what is different now. */
+static void
+judge(struct timesource *t)
+{
+	struct timesource_verdict was = t->verdict;
+
+	publish(t);
+	if (was.state != t->verdict.state || was.serve != t->verdict.serve)
+		tell_state(t);
+}
+
+void
+timesource_configure(struct timesource *t, const struct timesource_config *c)
+{
+	t->config = *c;
+	judge(t);
 }
 
 struct timesource_verdict
 timesource_accept(struct timesource *t, const struct timesource_sample *s)
 {
-	struct timesource_verdict was = t->verdict;
-
-	if (was.state != TIMESOURCE_UNKNOWN)
+	if (t->verdict.state != TIMESOURCE_UNKNOWN)
 		tell_step(s, timesource_step(&t->config, &t->last, s));
 	t->last = *s;
-	publish(t);
+	judge(t);
 	atomic_store(&t->polled_us, read_us(CLOCK_BOOTTIME));
-	if (was.state != t->verdict.state || was.serve != t->verdict.serve)
-		tell_state(t);
 	return t->verdict;
 }
 

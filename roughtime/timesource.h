@@ -58,6 +58,7 @@ struct timesource; /* opaque: verdict published to the workers */
 
 struct timesource *timesource_new(const struct timesource_config *c);
 void timesource_free(struct timesource *t);
+/* Judges the last sample anew, and tells when that changes the verdict. */
 void
 timesource_configure(struct timesource *t, const struct timesource_config *c);
 

@@ -66,22 +66,6 @@ connect_event(struct ev_loop *loop, ev_io *io, int events)
 	connected(s);
 }
 
-/* Our own lack of descriptors or ports is not the origin's fault. */
-static enum status
-connect_status(int error)
-{
-	switch (error) {
-	case EMFILE:
-	case ENFILE:
-	case ENOBUFS:
-	case ENOMEM:
-	case EADDRNOTAVAIL:
-		return STATUS_UNAVAILABLE;
-	default:
-		return status_from_errno(STATUS_SIDE_CONNECT, error);
-	}
-}
-
 static void
 tell_lack(struct sessions *t)
 {
@@ -121,7 +105,7 @@ session_connect(struct session *s, enum status last)
 		fd = open_origin(s);
 		if (fd >= 0)
 			break;
-		last = connect_status(errno);
+		last = status_from_connect(errno);
 		if (last == STATUS_UNAVAILABLE)
 			tell_lack(s->table);
 		else

@@ -81,6 +81,22 @@ status_from_errno(enum status_side side, int error)
 	return other(side);
 }
 
+enum status
+status_from_connect(int error)
+{
+	switch (error) {
+	case EMFILE:
+	case ENFILE:
+	case ENOBUFS:
+	case ENOMEM:
+	case EAGAIN: /* no local port is left */
+	case EADDRNOTAVAIL:
+		return STATUS_UNAVAILABLE;
+	default:
+		return status_from_errno(STATUS_SIDE_CONNECT, error);
+	}
+}
+
 const char *
 status_str(enum status status)
 {

@@ -38,6 +38,13 @@ enum status_side {
 
 /* The code for `error` (errno; 0: orderly close) seen on `side`. */
 enum status status_from_errno(enum status_side side, int error);
+
+/*
+ * For a connect(2) that failed at once: what this host lacks (descriptors,
+ * ports, memory) is 503 and not the origin's fault; the rest as above.
+ */
+enum status status_from_connect(int error);
+
 const char *status_str(enum status status); /* plain words */
 
 #endif

@@ -63,23 +63,6 @@ tell_refused(struct udp_worker *w, const struct service *v,
 
 /* --- beginning --- */
 
-/* Our own lack is not the origin's fault. EAGAIN: no local port is left. */
-static enum status
-connect_status(int error)
-{
-	switch (error) {
-	case EMFILE:
-	case ENFILE:
-	case ENOBUFS:
-	case ENOMEM:
-	case EAGAIN:
-	case EADDRNOTAVAIL:
-		return STATUS_UNAVAILABLE;
-	default:
-		return status_from_errno(STATUS_SIDE_CONNECT, error);
-	}
-}
-
 static int
 open_socket(const struct service *v, const struct flow *f)
 {
@@ -109,7 +92,7 @@ connect_origin(struct udp_worker *w, const struct service *v, struct flow *f)
 		f->fd = open_socket(v, f);
 		if (f->fd >= 0)
 			break;
-		last = connect_status(errno);
+		last = status_from_connect(errno);
 		if (last == STATUS_UNAVAILABLE) {
 			log_limited(&w->no_socket, LOG_LEVEL_WARNING,
 			    "udp: no socket for a flow: %m; lower udp_flows, "

@@ -116,12 +116,28 @@ test_words(void **state)
 	assert_int_equal(known, n);
 }
 
+/* What we lack is ours; what the origin does is told as ever. */
+static void
+test_failed_at_once(void **state)
+{
+	static const int ours[] = { EMFILE, ENFILE, ENOBUFS, ENOMEM, EAGAIN,
+		EADDRNOTAVAIL };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof ours / sizeof *ours; i++)
+		assert_int_equal(status_from_connect(ours[i]), 503);
+	assert_int_equal(status_from_connect(ECONNREFUSED), 521);
+	assert_int_equal(status_from_connect(ENETUNREACH), 523);
+	assert_int_equal(status_from_connect(EIO), 520);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_rows),
 		cmocka_unit_test(test_every_errno),
+		cmocka_unit_test(test_failed_at_once),
 		cmocka_unit_test(test_words),
 	};
 

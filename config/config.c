@@ -1,7 +1,9 @@
 #include "config/config.h"
 
 #include <sched.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/file.h"
 #include "base/log.h"
@@ -24,6 +26,31 @@ config_load(const char *path, config_parser *parse, void *settings)
 		log_error("%s", e.lines[i]);
 	yaml_errors_free(&e);
 	return errors == 0 ? 0 : -1;
+}
+
+bool
+config_same_text(const char *a, const char *b)
+{
+	return a == b || (a != NULL && b != NULL && strcmp(a, b) == 0);
+}
+
+char *
+config_fixed_change(
+    const struct config_fixed *list, size_t n, char *buf, size_t len)
+{
+	size_t used = 0;
+
+	buf[0] = '\0';
+	for (size_t i = 0; i < n; i++) {
+		int more = list[i].same
+		    ? 0
+		    : snprintf(buf + used, len - used, "%s%s",
+			  used > 0 ? ", " : "", list[i].key);
+
+		if (more > 0 && (size_t)more < len - used)
+			used += (size_t)more;
+	}
+	return used > 0 ? buf : NULL;
 }
 
 unsigned int

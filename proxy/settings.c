@@ -176,38 +176,21 @@ proxy_settings_find(const struct proxy_settings *s, const char *name)
 	return NULL;
 }
 
-static bool
-same_text(const char *a, const char *b)
-{
-	return a == b || (a != NULL && b != NULL && strcmp(a, b) == 0);
-}
-
 char *
 proxy_settings_fixed_change(const struct proxy_settings *was,
     const struct proxy_settings *now, char *buf, size_t len)
 {
-	const struct {
-		const char *key;
-		bool same;
-	} fixed[] = {
+	const struct config_fixed fixed[] = {
 		{ "workers", was->workers == now->workers },
-		{ "event_log", same_text(was->event_log, now->event_log) },
-		{ "control", same_text(was->control, now->control) },
-		{ "user", same_text(was->user, now->user) },
+		{ "event_log",
+		    config_same_text(was->event_log, now->event_log) },
+		{ "control", config_same_text(was->control, now->control) },
+		{ "user", config_same_text(was->user, now->user) },
 		{ "udp_flows", was->udp_flows == now->udp_flows },
 		{ "tcp_sessions", was->tcp_sessions == now->tcp_sessions },
 		{ "splice_after", was->splice_after == now->splice_after },
 	};
-	size_t used = 0;
 
-	buf[0] = '\0';
-	for (size_t i = 0; i < sizeof fixed / sizeof fixed[0]; i++) {
-		int n = fixed[i].same ? 0
-				      : snprintf(buf + used, len - used, "%s%s",
-					    used > 0 ? ", " : "", fixed[i].key);
-
-		if (n > 0 && (size_t)n < len - used)
-			used += (size_t)n;
-	}
-	return used > 0 ? buf : NULL;
+	return config_fixed_change(
+	    fixed, sizeof fixed / sizeof fixed[0], buf, len);
 }

@@ -34,12 +34,6 @@ item_place(const struct yaml_node *root, const char *list, size_t i)
 	return place(root, path);
 }
 
-static bool
-same_text(const char *a, const char *b)
-{
-	return a == b || (a != NULL && b != NULL && strcmp(a, b) == 0);
-}
-
 /* A list that is there but is no list was told by the schema. */
 static bool
 left_out(const struct yaml_node *root, const char *list)
@@ -115,7 +109,7 @@ check_identities(const struct settings *s, const struct yaml_node *root,
 
 		check_source(&id[i], i, at, e);
 		for (size_t j = 0; j < i; j++) {
-			if (same_text(id[i].name, id[j].name) &&
+			if (config_same_text(id[i].name, id[j].name) &&
 			    id[i].name != NULL)
 				yaml_error(e, at,
 				    "identities[%zu].name: same as "
@@ -353,17 +347,15 @@ char *
 settings_fixed_change(const struct settings *was, const struct settings *now,
     char *buf, size_t len)
 {
-	const struct {
-		const char *key;
-		bool same;
-	} fixed[] = {
+	const struct config_fixed fixed[] = {
 		{ "workers", was->workers == now->workers },
 		{ "ingress", was->ingress == now->ingress },
 		{ "batch", was->batch == now->batch },
 		{ "rcvbuf", was->rcvbuf == now->rcvbuf },
-		{ "user", same_text(was->user, now->user) },
+		{ "user", config_same_text(was->user, now->user) },
 		{ "passphrase_file",
-		    same_text(was->passphrase_file, now->passphrase_file) },
+		    config_same_text(
+			was->passphrase_file, now->passphrase_file) },
 		{ "tcp.max_connections",
 		    was->tcp.max_connections == now->tcp.max_connections },
 		{ "tcp.max_per_client",
@@ -372,16 +364,7 @@ settings_fixed_change(const struct settings *was, const struct settings *now,
 		{ "tcp.max_outstanding",
 		    was->tcp.max_outstanding == now->tcp.max_outstanding },
 	};
-	size_t used = 0;
 
-	buf[0] = '\0';
-	for (size_t i = 0; i < sizeof fixed / sizeof fixed[0]; i++) {
-		int n = fixed[i].same ? 0
-				      : snprintf(buf + used, len - used, "%s%s",
-					    used > 0 ? ", " : "", fixed[i].key);
-
-		if (n > 0 && (size_t)n < len - used)
-			used += (size_t)n;
-	}
-	return used > 0 ? buf : NULL;
+	return config_fixed_change(
+	    fixed, sizeof fixed / sizeof fixed[0], buf, len);
 }

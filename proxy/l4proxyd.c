@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/file.h"
 #include "base/log.h"
 #include "proxy/proxy.h"
 
@@ -70,6 +71,8 @@ main(int argc, char **argv)
 	struct proxy *proxy;
 	int result = 0;
 
+	if (file_hold_standard() != 0)
+		return 1; /* nowhere to say why */
 	log_init("l4proxyd", LOG_LEVEL_INFO);
 	parse_options(&o, argc, argv);
 	if (sodium_init() < 0) {

@@ -404,8 +404,11 @@ tick_event(struct ev_loop *loop, ev_timer *w, int events)
 	(void)events;
 	if (p->stopping && workers_ended(p))
 		ev_break(loop, EVBREAK_ALL);
-	if (proxy_close_retired(p) && !p->stopping)
-		ev_timer_stop(loop, w);
+	if (!proxy_close_retired(p) || p->stopping)
+		return;
+	ev_timer_stop(loop, w);
+	if (p->reload_waits)
+		proxy_reload(p); /* may start it again */
 }
 
 static int
@@ -413,6 +416,7 @@ init_loop(struct proxy *p)
 {
 	static const int numbers[SIGNALS] = { SIGTERM, SIGINT, SIGHUP,
 		SIGUSR1 };
+	sigset_t none;
 
 	p->loop =
 	    ev_default_loop(EVBACKEND_EPOLL | EVFLAG_NOENV | EVFLAG_NOTIMERFD);
@@ -426,6 +430,9 @@ init_loop(struct proxy *p)
 		p->signals[i].data = p;
 		ev_signal_start(p->loop, &p->signals[i]);
 	}
+	/* whoever started us may have had them blocked, which is inherited */
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
 	ev_timer_init(&p->tick, tick_event, 0, TICK_S);
 	p->tick.data = p;
 	return 0;

@@ -135,9 +135,11 @@ proxy_reload(struct proxy *p)
 	struct proxy_settings *fresh;
 
 	if (!proxy_close_retired(p)) {
-		log_error("reload: the one before is still under way");
+		/* a SIGHUP must not be lost: the tick asks again */
+		p->reload_waits = true;
 		return;
 	}
+	p->reload_waits = false;
 	notify_reloading();
 	fresh = proxy_read_settings(p->config);
 	if (fresh == NULL || try_reload(p, fresh) != 0) {

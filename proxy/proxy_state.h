@@ -27,6 +27,7 @@ struct proxy {
 	struct service **services; /* of `current`, by index */
 	struct edge_set edges;
 	struct edge_set retired; /* of before a reload, not yet closed */
+	bool reload_waits; /* for the sockets of the one before to be left */
 	uint32_t udp_flows; /* of each worker, within what the host gives */
 	struct eventlog *log;
 	struct pworker **workers;

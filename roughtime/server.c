@@ -465,14 +465,14 @@ init_loop(struct server *s)
 		return -1;
 	}
 	signal(SIGPIPE, SIG_IGN);
-	/* whoever started us may have had them blocked, which is inherited */
-	sigemptyset(&none);
-	sigprocmask(SIG_SETMASK, &none, NULL);
 	for (int i = 0; i < SIGNALS; i++) {
 		ev_signal_init(&s->signals[i], signal_event, numbers[i]);
 		s->signals[i].data = s;
 		ev_signal_start(s->loop, &s->signals[i]);
 	}
+	/* whoever started us may have had them blocked, which is inherited */
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
 	ev_timer_init(&s->tick, tick_event, TICK_S, TICK_S);
 	s->tick.data = s;
 	ev_timer_start(s->loop, &s->tick);

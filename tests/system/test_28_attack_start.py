@@ -8,13 +8,13 @@ import subprocess
 
 import harness
 import pytest
+from proxyharness import L4proxyd
 
 
 def spawn(daemon, preexec):
     daemon.write_config(daemon.config)
     daemon.child = subprocess.Popen(
-        [harness.BUILD / "roughtimed", "-c", daemon.config_path],
-        preexec_fn=preexec)
+        [daemon.program, "-c", daemon.config_path], preexec_fn=preexec)
     return daemon
 
 
@@ -111,3 +111,26 @@ def test_keys_that_cannot_be_locked_are_told(identity):
     image = program.read_bytes()
     plain = b"__asan_init" not in image and b"__tsan_init" not in image
     assert ("cannot be locked" in p.stderr) == plain, p.stderr
+
+
+def test_the_proxy_started_by_the_same(tmp_path):
+    """Closed descriptors and blocked signals: no socket is the log of it."""
+    daemon = L4proxyd(tmp_path, [{
+        "name": "a", "protocol": f"tcp/{harness.free_port()}",
+        "edge_ips": ["127.0.0.1"], "origin_direct": ["tcp://127.0.0.1:9"]}])
+
+    def careless():
+        for fd in range(3):
+            os.close(fd)
+        signal.pthread_sigmask(signal.SIG_BLOCK, range(1, 32))
+    spawn(daemon, careless)
+    listening = harness.until(
+        lambda: [fd for fd, to in harness.fds(daemon.pid).items()
+                 if to.startswith("socket:")], "it listens")
+    assert min(listening) > 2
+    assert [harness.fds(daemon.pid)[fd] for fd in range(3)] == \
+        ["/dev/null"] * 3
+    # until it listens to signals, they are blocked, and wait
+    daemon.child.send_signal(signal.SIGTERM)
+    assert daemon.child.wait(harness.PATIENCE_S) == 0
+    daemon.child = None

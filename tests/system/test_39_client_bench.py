@@ -25,7 +25,9 @@ def bench(address, *args, status=0):
                                   ("--tcp", "--version", "draft-05")])
 def test_our_own_server(tmp_path, args):
     with Daemon(tmp_path) as d:
-        f = bench(d.address, d.key, "--verify", "0.1", *args)
+        # late is not lost: this machine may be busy with other things
+        f = bench(d.address, d.key, "--verify", "0.1", "--lost-after", "10",
+                  *args)
     assert f["rate_per_s"] > 100
     assert f["verified"] > 0 and f["invalid"] == 0
     assert f["lost"] == 0 and f["errors"] == 0

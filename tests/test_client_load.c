@@ -1,4 +1,4 @@
-/* The pure parts of `roughtime bench`: latencies and the window. */
+/* The pure parts of `roughtime bench`: the window. */
 #include "roughtime/client/slots.h"
 
 #include <setjmp.h>
@@ -7,48 +7,8 @@
 
 #include <cmocka.h>
 
-#include "roughtime/client/histogram.h"
 #include "roughtime/request.h"
 #include "tests/support.h"
-
-static void
-quantiles_of_known_values(void **state)
-{
-	struct histogram h = { 0 };
-
-	(void)state;
-	assert_int_equal(histogram_quantile(&h, 0.5), 0);
-	for (uint64_t i = 1; i <= 1000; i++)
-		histogram_add(&h, i * 1000);
-	assert_int_equal(h.count, 1000);
-	assert_int_equal(h.max, 1000000);
-	/* each bucket is at most 1/64 wide, and tells its upper end */
-	assert_in_range(histogram_quantile(&h, 0.5), 500000, 508000);
-	assert_in_range(histogram_quantile(&h, 0.99), 990000, 1000000);
-	assert_in_range(histogram_quantile(&h, 0.001), 1000, 1016);
-	assert_int_equal(histogram_quantile(&h, 1), 1000000);
-}
-
-static void
-every_value_has_a_bucket(void **state)
-{
-	(void)state;
-	for (unsigned int bit = 0; bit < 64; bit++) {
-		for (uint64_t delta = 0; delta < 3; delta++) {
-			uint64_t v = (1ull << bit) - 1 + delta;
-			struct histogram h = { 0 };
-
-			histogram_add(&h, v);
-			histogram_add(&h, UINT64_MAX);
-			/* not under the value; at most 1/64 above it */
-			if (v >= (1ull << 40) - 1)
-				continue; /* all in the last bucket */
-			assert_true(histogram_quantile(&h, 0.5) >= v);
-			assert_true(histogram_quantile(&h, 0.5) <= v + v / 64);
-			assert_true(histogram_quantile(&h, 1) == UINT64_MAX);
-		}
-	}
-}
 
 static struct view
 a_request(uint8_t *packet, size_t cap)
@@ -135,8 +95,6 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(quantiles_of_known_values),
-		cmocka_unit_test(every_value_has_a_bucket),
 		cmocka_unit_test(nonces_find_their_slot),
 		cmocka_unit_test(lost_requests_free_their_place),
 		cmocka_unit_test(no_nonce_no_slots),

@@ -10,9 +10,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/histogram.h"
 #include "net/addr.h"
 #include "net/sock.h"
-#include "roughtime/client/histogram.h"
 #include "roughtime/client/slots.h"
 #include "roughtime/verify.h"
 

@@ -3,8 +3,10 @@
 packages_build='gcc make pkg-config libc6-dev linux-libc-dev libsodium-dev
 	libyaml-dev libev-dev libjansson-dev libcap-dev libseccomp-dev
 	libsystemd-dev'
+# The last line are services that the system tests put behind the proxy.
 packages_test='libcmocka-dev python3 python3-pytest python3-nacl iproute2
-	procps mandoc'
+	procps mandoc
+	nginx wrk iperf3 redis-tools dnsmasq-base bind9-dnsutils haproxy'
 
 missing() {
 	for package in "$@"; do
@@ -31,8 +33,6 @@ setup() {
 		}
 	fi
 	echo "installing:" $absent
-	export DEBIAN_FRONTEND=noninteractive
-	$sudo apt-get -qq update
 	# shellcheck disable=SC2086
-	$sudo apt-get -qq -y --no-install-recommends install $absent >/dev/null
+	$sudo tests/install-quietly $absent
 }

@@ -74,6 +74,37 @@ tcp_rtt_ns(int fd)
 	return get_info(fd, &info) == 0 ? (uint64_t)info.tcpi_rtt * 1000 : 0;
 }
 
+ssize_t
+tcp_peek(int fd, uint8_t *bytes, size_t len)
+{
+	return recv(fd, bytes, len, MSG_PEEK);
+}
+
+ssize_t
+tcp_take(int fd, uint8_t *bytes, size_t len)
+{
+	return recv(fd, bytes, len, 0);
+}
+
+void
+tcp_readable_from(int fd, int bytes)
+{
+	/* without it the socket is readable earlier: no harm */
+	(void)setsockopt(fd, SOL_SOCKET, SO_RCVLOWAT, &bytes, sizeof bytes);
+}
+
+bool
+tcp_is_ended(int fd)
+{
+	struct tcp_info info;
+
+	/* its FIN is here, or ours went first and its own came then */
+	return get_info(fd, &info) != 0 ||
+	    (info.tcpi_state != TCP_ESTABLISHED &&
+		info.tcpi_state != TCP_FIN_WAIT1 &&
+		info.tcpi_state != TCP_FIN_WAIT2);
+}
+
 bool
 tcp_is_dead(int fd)
 {

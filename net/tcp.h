@@ -5,7 +5,9 @@
 #define NET_TCP_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "net/addr.h"
 
@@ -31,6 +33,22 @@ void tcp_reset_on_close(int fd);
 
 /* The smoothed round trip, 0 when unknown. */
 uint64_t tcp_rtt_ns(int fd);
+
+/*
+ * Looks at the first bytes that wait without taking them. Bytes, 0 at the end
+ * of the stream, or -1 with errno.
+ */
+ssize_t tcp_peek(int fd, uint8_t *bytes, size_t len);
+
+/* Takes up to `len` bytes; as above. */
+ssize_t tcp_take(int fd, uint8_t *bytes, size_t len);
+
+/* The socket is readable from so many bytes on, or at the end: SO_RCVLOWAT;
+ * 1 is what it was born with. */
+void tcp_readable_from(int fd, int bytes);
+
+/* The peer sends no more; what it sent may still wait. */
+bool tcp_is_ended(int fd);
 
 /* No byte more can come or go: reset, timed out or closed on both sides. */
 bool tcp_is_dead(int fd);

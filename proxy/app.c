@@ -59,3 +59,14 @@ app_firewall(const struct app *a, const struct addr *client)
 		return APP_DENY;
 	return APP_ALLOW;
 }
+
+bool
+app_trusts(const struct app *a, const struct addr *peer)
+{
+	uint8_t key[ADDR_KEY_LEN];
+
+	if (a->trusts == 0)
+		return false;
+	addr_prefix_key(key, peer, 32, 128);
+	return longest(a->trust, a->trusts, key) >= 0;
+}

@@ -48,6 +48,7 @@ struct app_timeouts {
 	uint32_t connect_ms;
 	uint32_t idle_ms; /* TCP: no byte either way; UDP: no datagram */
 	uint32_t lifetime_ms; /* 0: none */
+	uint32_t header_ms; /* a trusted peer's PROXY header */
 };
 
 struct app_limits {
@@ -71,6 +72,8 @@ struct app {
 	enum app_header header;
 	size_t allows, denies; /* ip_firewall */
 	struct app_prefix *allow, *deny; /* malloc, owned by the settings */
+	size_t trusts; /* proxy_protocol_from */
+	struct app_prefix *trust; /* malloc, as above */
 	struct app_timeouts timeouts;
 	struct app_limits limits;
 };
@@ -84,5 +87,9 @@ app_origin_for(const struct app *a, size_t origin, uint16_t edge_port);
  * that is not empty denies the rest. v4-mapped addresses count as IPv4. */
 enum app_rule_action
 app_firewall(const struct app *a, const struct addr *client);
+
+/* proxy_protocol_from: `peer` must say by a PROXY header who its client is,
+ * and is believed. */
+bool app_trusts(const struct app *a, const struct addr *peer);
 
 #endif

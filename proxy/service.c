@@ -46,7 +46,9 @@ copy_app(struct app *to, const struct app *from)
 
 	*to = *from;
 	result = copy_prefixes(&to->allow, to->allows);
-	return copy_prefixes(&to->deny, to->denies) == 0 ? result : -1;
+	if (copy_prefixes(&to->deny, to->denies) != 0)
+		result = -1;
+	return copy_prefixes(&to->trust, to->trusts) == 0 ? result : -1;
 }
 
 /* A second's worth at once. */
@@ -115,6 +117,7 @@ destroy(struct service *v)
 
 	free(v->app.allow);
 	free(v->app.deny);
+	free(v->app.trust);
 	free(v->pools);
 	if (in != NULL) {
 		free(in->origins);
@@ -297,7 +300,7 @@ static bool
 same_timeouts(const struct app_timeouts *a, const struct app_timeouts *b)
 {
 	return a->connect_ms == b->connect_ms && a->idle_ms == b->idle_ms &&
-	    a->lifetime_ms == b->lifetime_ms;
+	    a->lifetime_ms == b->lifetime_ms && a->header_ms == b->header_ms;
 }
 
 bool
@@ -307,6 +310,8 @@ service_same(const struct app *a, const struct app *b)
 	    same_origins(a, b) && same_limits(&a->limits, &b->limits) &&
 	    same_timeouts(&a->timeouts, &b->timeouts) &&
 	    a->allows == b->allows && a->denies == b->denies &&
+	    a->trusts == b->trusts &&
 	    same_prefixes(a->allow, b->allow, a->allows) &&
-	    same_prefixes(a->deny, b->deny, a->denies);
+	    same_prefixes(a->deny, b->deny, a->denies) &&
+	    same_prefixes(a->trust, b->trust, a->trusts);
 }

@@ -60,11 +60,14 @@ now_s(void)
 
 double
 session_deadline(const struct session_clock *c, const struct app_timeouts *t,
-    bool connecting, enum status *why)
+    enum session_state state, enum status *why)
 {
 	double at, life = c->born + t->lifetime_ms / 1e3;
 
-	if (connecting) {
+	if (state == SESSION_HEADER) {
+		*why = STATUS_HEADER_LATE;
+		at = c->born + t->header_ms / 1e3;
+	} else if (state == SESSION_CONNECTING) {
 		*why = STATUS_CONNECT_TIMEDOUT;
 		at = c->attempt + t->connect_ms / 1e3;
 	} else {
@@ -83,8 +86,8 @@ static double
 deadline(const struct session *s, enum status *why)
 {
 	uint64_t ends[] = { s->table->ends_ns, s->service->ends_ns };
-	double at = session_deadline(&s->clock, &s->service->app.timeouts,
-	    s->state == SESSION_CONNECTING, why);
+	double at = session_deadline(
+	    &s->clock, &s->service->app.timeouts, s->state, why);
 
 	for (size_t i = 0; i < 2; i++) {
 		double end = ends[i] != 0 ? (double)ends[i] / 1e9 : at;
@@ -175,7 +178,8 @@ forget(struct session *s)
 	struct sessions *t = s->table;
 
 	ev_timer_stop(t->setup.loop, &s->timer);
-	service_leave(s->service, &s->client_address);
+	if (s->entered)
+		service_leave(s->service, &s->client_address);
 	service_release(s->service);
 	list_remove(s);
 	s->next = t->free;
@@ -187,6 +191,9 @@ session_set_state(struct session *s, enum session_state state)
 {
 	s->state = state;
 	switch (state) {
+	case SESSION_HEADER:
+		watch(&s->client, EV_READ);
+		break;
 	case SESSION_CONNECTING:
 		s->clock.attempt = now_s();
 		watch(&s->client, 0);
@@ -218,7 +225,10 @@ session_close(struct session *s, enum status status, bool reset)
 	if (relay_waiting(&s->client.relay) > 0 ||
 	    relay_waiting(&s->origin.relay) > 0)
 		reset = true;
-	if (s->state == SESSION_OPEN)
+	if (!s->entered)
+		session_tell_refused(
+		    s->table, s->service, &s->client_address, &s->edge, status);
+	else if (s->state == SESSION_OPEN)
 		session_tell(s, EVENT_DISCONNECT, status);
 	else if (s->chosen >= 0 || s->tried == 0)
 		session_tell(s, EVENT_ORIGIN_ERROR, status); /* none told yet */
@@ -384,6 +394,16 @@ half_init(struct half *h, struct session *s, struct half *other,
 	ev_io_init(&h->io, session_half_event, fd, EV_READ);
 }
 
+enum status
+session_enter(struct session *s, uint64_t now_ns)
+{
+	enum status status =
+	    service_enter(s->service, &s->client_address, now_ns);
+
+	s->entered = status == STATUS_OPEN;
+	return status;
+}
+
 static void
 refuse(struct sessions *t, const struct service *v, int fd,
     const struct addr *client, const struct addr *edge, enum status status)
@@ -393,25 +413,15 @@ refuse(struct sessions *t, const struct service *v, int fd,
 	close(fd);
 }
 
-void
-session_begin(struct sessions *t, struct service *v, int fd,
+static void
+init(struct session *s, struct sessions *t, struct service *v, int fd,
     const struct addr *client, const struct addr *edge)
 {
-	enum status status = service_enter(v, client, clock_monotonic_ns());
-	struct session *s = status == STATUS_OPEN ? slot_take(t) : NULL;
-
-	if (s == NULL) {
-		if (status == STATUS_OPEN) {
-			service_leave(v, client);
-			status = STATUS_UNAVAILABLE;
-		}
-		refuse(t, v, fd, client, edge, status);
-		return;
-	}
 	*s = (struct session){ .table = t,
 		.service = service_hold(v),
 		.client_address = *client,
 		.edge = *edge,
+		.asked = *edge,
 		.connect_us = clock_realtime_us(),
 		.clock.born = now_s(),
 		.chosen = -1 };
@@ -420,7 +430,34 @@ session_begin(struct sessions *t, struct service *v, int fd,
 	ev_timer_init(&s->timer, timer_event, 0, 0);
 	s->timer.data = s;
 	list_add(s);
-	session_connect(s, STATUS_CONNECT_FAILED);
+}
+
+void
+session_begin(struct sessions *t, struct service *v, int fd,
+    const struct addr *client, const struct addr *edge)
+{
+	/* who its client is will be told, and then whether that may come in */
+	bool later = app_trusts(&v->app, client);
+	enum status status = later
+	    ? STATUS_OPEN
+	    : service_enter(v, client, clock_monotonic_ns());
+	struct session *s = status == STATUS_OPEN ? slot_take(t) : NULL;
+
+	if (s == NULL) {
+		if (status == STATUS_OPEN) {
+			if (!later)
+				service_leave(v, client);
+			status = STATUS_UNAVAILABLE;
+		}
+		refuse(t, v, fd, client, edge, status);
+		return;
+	}
+	init(s, t, v, fd, client, edge);
+	s->entered = !later;
+	if (later)
+		session_await_header(s);
+	else
+		session_connect(s, STATUS_CONNECT_FAILED);
 }
 
 /* ---- making and ending ---- */

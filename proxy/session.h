@@ -4,8 +4,8 @@
  * function for both directions.
  *
  *   accept -> firewall, limits -> CONNECTING -> OPEN -> FREE
- *                                  |  ^ the next origin
- *                                  +--+
+ *    |         ^                   |  ^ the next origin
+ *    +- HEADER +                   +--+
  *
  * All memory is made at start: one slot a session; buffers belong to halves
  * with bytes that wait.
@@ -57,8 +57,14 @@ struct session_clock {
 	double born; /* the client came */
 	double active; /* the last byte either way */
 };
+enum session_state {
+	SESSION_FREE = 0,
+	SESSION_HEADER, /* of a peer that is to say who its client is */
+	SESSION_CONNECTING, /* to an origin; the client is not read */
+	SESSION_OPEN,
+};
 /* When it must end if nothing happens; `why` is the status then. */
 double session_deadline(const struct session_clock *c,
-    const struct app_timeouts *t, bool connecting, enum status *why);
+    const struct app_timeouts *t, enum session_state state, enum status *why);
 
 #endif

@@ -11,7 +11,7 @@ static void
 put_header(struct session *s)
 {
 	const struct header_ends ends = { .client = s->client_address,
-		.proxy = s->edge };
+		.proxy = s->asked };
 	uint8_t bytes[HEADER_V2_MAX];
 	size_t len = 0;
 

@@ -1,6 +1,7 @@
 /*
- * The inside of a TCP session, for session.c (its life), session_connect.c
- * (how it comes by an origin) and session_tell.c (what the event log hears).
+ * The inside of a TCP session, for session.c (its life), session_header.c (who
+ * the client is), session_connect.c (how it comes by an origin) and
+ * session_tell.c (what the event log hears).
  */
 #ifndef PROXY_SESSION_INNER_H
 #define PROXY_SESSION_INNER_H
@@ -14,12 +15,6 @@
 #include "base/log.h"
 #include "proxy/relay.h"
 #include "proxy/session.h"
-
-enum session_state {
-	SESSION_FREE = 0,
-	SESSION_CONNECTING, /* to an origin; the client is not read */
-	SESSION_OPEN,
-};
 
 struct half {
 	ev_io io; /* first: a watcher is its half */
@@ -38,10 +33,13 @@ struct session {
 	struct service *service;
 	struct session_clock clock; /* monotonic */
 	struct addr client_address, edge;
+	struct addr asked; /* the edge, or what a trusted peer says of it */
 	uint64_t tried; /* origins, as bits */
 	uint64_t connect_us; /* Unix */
 	int chosen; /* index of the origin, -1 none */
 	enum session_state state;
+	uint16_t seen; /* bytes of an unfinished PROXY header */
+	bool entered; /* counted in at the service */
 	bool settled; /* lives so long that keepalive is worth its calls */
 };
 
@@ -76,6 +74,14 @@ void session_half_event(struct ev_loop *loop, ev_io *io, int events);
 void session_half_close(struct half *h, bool reset);
 void session_leave_origin(struct session *s);
 
+/* Whether its client may come in; counted then. */
+enum status session_enter(struct session *s, uint64_t now_ns);
+
+/* ---- session_header.c ---- */
+
+/* Waits for the PROXY header of a trusted peer, then lets its client in. */
+void session_await_header(struct session *s);
+
 /* ---- session_connect.c ---- */
 
 /* Tries origins until one answers later, or none is left: closed then, with
@@ -88,7 +94,7 @@ void session_connect_failed(struct session *s, enum status status);
 
 void
 session_tell(const struct session *s, enum event_kind kind, enum status status);
-/* A client that was not let in. */
+/* A client that was not let in, or for whom there was no room. */
 void session_tell_refused(struct sessions *t, const struct service *v,
     const struct addr *client, const struct addr *edge, enum status status);
 

@@ -154,6 +154,7 @@ proxy_settings_free(struct proxy_settings *s)
 	for (size_t i = 0; i < s->apps; i++) {
 		free(s->app[i].allow);
 		free(s->app[i].deny);
+		free(s->app[i].trust);
 	}
 	free(s->app);
 	schema_free(proxy_settings_rows, &raw);

@@ -248,6 +248,9 @@ check_words(const struct app *a, const struct proxy_raw_app *raw,
 		proxy_settings_error(at->e, at->root, at->index, "tls",
 		    "%s is not built yet, expected off",
 		    proxy_tls_words[raw->tls]);
+	if (a->proto == SOCK_UDP && a->trusts > 0)
+		proxy_settings_error(at->e, at->root, at->index,
+		    "proxy_protocol_from", "not built yet for UDP");
 	if (a->proto == SOCK_TCP && raw->limits.bytes_per_s > 0)
 		proxy_settings_error(at->e, at->root, at->index,
 		    "limits.bytes_per_s", "not built yet for TCP, expected 0");
@@ -291,6 +294,8 @@ make_numbers(struct app *a, const struct proxy_raw_app *raw)
 	a->timeouts.idle_ms = (uint32_t)(idle_s * 1000);
 	a->timeouts.connect_ms = (uint32_t)(raw->connect_timeout_s * 1000);
 	a->timeouts.lifetime_ms = (uint32_t)(raw->lifetime_s * 1000);
+	a->timeouts.header_ms =
+	    (uint32_t)(raw->proxy_protocol_timeout_s * 1000);
 	a->limits = (struct app_limits){
 		.connections = (uint32_t)l->connections,
 		.connections_per_prefix = (uint32_t)l->connections_per_prefix,
@@ -318,6 +323,8 @@ proxy_app_make(struct app *a, const struct proxy_raw_app *raw, size_t index,
 	    &raw->ip_firewall.allow, "ip_firewall.allow", &a->allows, &at);
 	a->deny = make_prefixes(
 	    &raw->ip_firewall.deny, "ip_firewall.deny", &a->denies, &at);
+	a->trust = make_prefixes(
+	    &raw->proxy_protocol_from, "proxy_protocol_from", &a->trusts, &at);
 	/* what follows hangs on the protocol: without one it says nothing */
 	if (raw->protocol == NULL || !make_protocol(a, raw->protocol, &at))
 		return;

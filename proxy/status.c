@@ -105,6 +105,10 @@ status_str(enum status status)
 		return "open";
 	case STATUS_CLOSED:
 		return "closed";
+	case STATUS_HEADER_BAD:
+		return "no good PROXY header from a peer that sends them";
+	case STATUS_HEADER_LATE:
+		return "no PROXY header in time from a peer that sends them";
 	case STATUS_FIREWALL:
 		return "the client's address is not allowed";
 	case STATUS_ORIGIN_RESET:

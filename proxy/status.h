@@ -1,5 +1,6 @@
 /*
- * Spectrum's status codes: how a session or a flow ended. One row a cause.
+ * Spectrum's status codes, and two of our own: how a session or a flow ended.
+ * One row a cause.
  */
 #ifndef PROXY_STATUS_H
 #define PROXY_STATUS_H
@@ -7,7 +8,9 @@
 enum status {
 	STATUS_OPEN = 0,
 	STATUS_CLOSED = 200,
+	STATUS_HEADER_BAD = 400, /* ours: no PROXY header where one is due */
 	STATUS_FIREWALL = 403,
+	STATUS_HEADER_LATE = 408, /* ours: and it did not come in time */
 	STATUS_ORIGIN_RESET = 444, /* ECONNRESET while open */
 	STATUS_ORIGIN_TIMEDOUT = 445, /* ETIMEDOUT while open */
 	STATUS_ORIGIN_UNREACHABLE = 446, /* EHOSTUNREACH, ENETUNREACH */

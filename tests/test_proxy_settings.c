@@ -10,37 +10,8 @@
 #include <cmocka.h>
 
 #include "proxy/settings.h"
+#include "tests/proxy_yaml.h"
 #include "tests/support.h"
-
-/* One application in one line: the columns of the faults are counted in it. */
-#define APPS "applications:\n"
-#define APP(name, proto, edge, rest)                                          \
-	"- {name: " name ", protocol: " proto ", edge_ips: [" edge "], " rest \
-	"}\n"
-#define TO(url) "origin_direct: [\"" url "\"]"
-#define SSH_TO TO("tcp://198.51.100.1:22")
-#define DNS_TO TO("udp://198.51.100.1:53")
-#define PLAIN APPS APP("a", "tcp/22", "192.0.2.1", SSH_TO)
-#define TCP(rest) APPS APP("a", "tcp/22", "192.0.2.1", rest)
-#define UDP(rest) APPS APP("a", "udp/53", "192.0.2.1", rest)
-
-static size_t
-parse(struct proxy_settings *s, const char *text, struct yaml_errors *e)
-{
-	*e = (struct yaml_errors){ .file = "f" };
-	return proxy_settings_parse(s, (const uint8_t *)text, strlen(text), e);
-}
-
-static void
-good(struct proxy_settings *s, const char *text)
-{
-	struct yaml_errors e;
-	size_t n = parse(s, text, &e);
-
-	if (n > 0)
-		fail_msg("%s: %s", text, e.lines[0]);
-	yaml_errors_free(&e);
-}
 
 static void
 assert_addr(const struct addr *a, const char *text)
@@ -212,11 +183,7 @@ test_close(void **state)
 	}
 }
 
-/* What is wrong, and every line that is said about it. */
-static const struct {
-	const char *text;
-	const char *lines[5];
-} bad[] = {
+static const struct bad_yaml bad[] = {
 	{ "",
 	    { "f:1:1: applications: expected at least one, such as "
 	      "[{name: ssh, protocol: tcp/22, edge_ips: all, "
@@ -433,37 +400,13 @@ static const struct {
 };
 
 static void
-check_lines(
-    const struct yaml_errors *e, const char *const *lines, const char *text)
-{
-	size_t n = 0;
-
-	for (; n < 5 && lines[n] != NULL; n++) {
-		if (n >= e->count || strcmp(e->lines[n], lines[n]) != 0)
-			fail_msg("%s\nexpected %s\ngot %s", text, lines[n],
-			    n < e->count ? e->lines[n] : "nothing");
-	}
-	if (n != e->count)
-		fail_msg("%s\nand also %s", text, e->lines[n]);
-	assert_true(n > 0);
-}
-
-static void
 test_bad(void **state)
 {
 	size_t n = sizeof bad / sizeof bad[0];
 
 	(void)state;
 	assert_true(n >= 20);
-	for (size_t i = 0; i < n; i++) {
-		struct yaml_errors e;
-		struct proxy_settings s;
-
-		assert_true(parse(&s, bad[i].text, &e) > 0);
-		check_lines(&e, bad[i].lines, bad[i].text);
-		yaml_errors_free(&e);
-		proxy_settings_free(&s);
-	}
+	check_bad(bad, n);
 }
 
 /* Ports of equal length that end past 65535 are no range at all. */
@@ -504,6 +447,8 @@ test_shipped(void **state)
 	    "  limits: {connections: 0, connections_per_prefix: 0, "
 	    "new_per_s: 0, new_per_s_per_prefix: 0, bytes_per_s: 0, "
 	    "prefix4: 32, prefix6: 56}\n"
+	    "  proxy_protocol_from: []\n"
+	    "  proxy_protocol_timeout_s: 5\n"
 	    "  tls: off\n"
 	    "  traffic_type: direct\n"
 	    "workers: auto\nevent_log: off\ncontrol: off\nudp_flows: 65536\n"

@@ -14,23 +14,32 @@
 #include "tests/sockets.h"
 
 #define S 1000000000ull
+#define CONNECTING SESSION_CONNECTING
+#define OPEN SESSION_OPEN
 
 static const struct {
 	struct session_clock clock;
 	struct app_timeouts timeouts;
-	bool connecting;
+	enum session_state state;
 	double at;
 	enum status why;
 } deadlines[] = {
-	{ { 10, 5, 0 }, { 3000, 60000, 0 }, true, 13, STATUS_CONNECT_TIMEDOUT },
-	{ { 10, 5, 20 }, { 3000, 60000, 0 }, false, 80, STATUS_CLOSED },
-	/* a life shorter than the patience of either */
-	{ { 10, 5, 20 }, { 3000, 60000, 50000 }, false, 55, STATUS_CLOSED },
-	{ { 10, 5, 0 }, { 30000, 60000, 10000 }, true, 15, STATUS_CLOSED },
-	/* and one that is longer */
-	{ { 10, 5, 20 }, { 3000, 1500, 90000 }, false, 21.5, STATUS_CLOSED },
-	{ { 10, 5, 0 }, { 250, 60000, 90000 }, true, 10.25,
+	{ { 10, 5, 0 }, { 3000, 60000, 0, 1 }, CONNECTING, 13,
 	    STATUS_CONNECT_TIMEDOUT },
+	{ { 10, 5, 20 }, { 3000, 60000, 0, 1 }, OPEN, 80, STATUS_CLOSED },
+	/* a life shorter than the patience of either */
+	{ { 10, 5, 20 }, { 3000, 60000, 50000, 1 }, OPEN, 55, STATUS_CLOSED },
+	{ { 10, 5, 0 }, { 30000, 60000, 10000, 1 }, CONNECTING, 15,
+	    STATUS_CLOSED },
+	/* and one that is longer */
+	{ { 10, 5, 20 }, { 3000, 1500, 90000, 1 }, OPEN, 21.5, STATUS_CLOSED },
+	{ { 10, 5, 0 }, { 250, 60000, 90000, 1 }, CONNECTING, 10.25,
+	    STATUS_CONNECT_TIMEDOUT },
+	/* the header of a trusted peer: from the first moment on */
+	{ { 10, 5, 20 }, { 3000, 60000, 0, 4000 }, SESSION_HEADER, 9,
+	    STATUS_HEADER_LATE },
+	{ { 10, 5, 20 }, { 3000, 60000, 2000, 4000 }, SESSION_HEADER, 7,
+	    STATUS_CLOSED },
 };
 
 static void
@@ -40,7 +49,7 @@ the_earliest_deadline_counts(void **state)
 	for (size_t i = 0; i < sizeof deadlines / sizeof *deadlines; i++) {
 		enum status why = STATUS_OPEN;
 		double at = session_deadline(&deadlines[i].clock,
-		    &deadlines[i].timeouts, deadlines[i].connecting, &why);
+		    &deadlines[i].timeouts, deadlines[i].state, &why);
 
 		if (at < deadlines[i].at - 1e-9 ||
 		    at > deadlines[i].at + 1e-9 || why != deadlines[i].why)
@@ -265,12 +274,29 @@ change_deny(struct app *a)
 }
 
 static void
+change_trust(struct app *a)
+{
+	static struct app_prefix peers;
+
+	peers = (struct app_prefix){ sockets_addr("203.0.113.0"), 24 };
+	a->trust = &peers;
+	a->trusts = 1;
+}
+
+static void
+change_patience(struct app *a)
+{
+	a->timeouts.header_ms = 1;
+}
+
+static void
 every_change_is_seen(void **state)
 {
 	static void (*const changes[])(struct app *) = { change_name,
 		change_proto, change_port, change_edge, change_origin,
 		change_weight, change_balance, change_header, change_idle,
-		change_rate, change_prefix, change_deny };
+		change_rate, change_prefix, change_deny, change_trust,
+		change_patience };
 	struct app a = make_app(), same = make_app();
 
 	(void)state;

@@ -20,38 +20,6 @@ MIB = 1 << 20
 SANITIZED = b"__asan_init" in (harness.BUILD / "l4proxyd").read_bytes()
 
 
-@pytest.fixture
-def proxy(tmp_path):
-    """proxy(origin…, key=value…) -> a running daemon with one application;
-    all are stopped cleanly."""
-    running = []
-
-    def make(*origins, daemon=None, **rules):
-        port = rules.pop("port", None) or harness.free_port()
-        app = application(port, *origins, **rules)
-        made = L4proxyd(tmp_path, [app], name=f"l4proxyd-{len(running)}",
-                        **(daemon or {}))
-        made.port, made.app = port, app
-        running.append(made)
-        return made.start()
-    yield make
-    for made in running:
-        made.stop()
-
-
-@pytest.fixture
-def origin():
-    """origin(serve) -> an Origin that is closed at the end."""
-    made = []
-
-    def make(serve=echo, **more):
-        made.append(Origin(serve, **more))
-        return made[-1]
-    yield make
-    for o in made:
-        o.close()
-
-
 # -- the ways of an orderly session ------------------------------------------
 
 

@@ -1,0 +1,82 @@
+/* The rules of one application of l4proxyd.yaml that stand beside where it
+ * listens and goes: whose headers it believes, what it asks of sockets. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "proxy/settings.h"
+#include "tests/proxy_yaml.h"
+#include "tests/sockets.h"
+
+static bool
+trusts(const struct app *a, const char *peer)
+{
+	struct addr from = sockets_addr(peer);
+
+	return app_trusts(a, &from);
+}
+
+static void
+peers_are_trusted_by_prefix(void **state)
+{
+	struct proxy_settings s;
+
+	(void)state;
+	good(&s, TCP(SSH_TO));
+	assert_false(trusts(&s.app[0], "198.51.100.7:1"));
+	assert_int_equal(s.app[0].timeouts.header_ms, 5000);
+	proxy_settings_free(&s);
+	good(&s,
+	    TCP(SSH_TO ", proxy_protocol_from: [198.51.100.0/24, "
+		       "\"2001:db8::/32\"], proxy_protocol_timeout_s: 2"));
+	assert_int_equal(s.app[0].timeouts.header_ms, 2000);
+	assert_true(trusts(&s.app[0], "198.51.100.7:1"));
+	assert_true(trusts(&s.app[0], "[::ffff:198.51.100.7]:1"));
+	assert_true(trusts(&s.app[0], "[2001:db8::7]:1"));
+	assert_false(trusts(&s.app[0], "198.51.101.7:1"));
+	assert_false(trusts(&s.app[0], "[2001:db9::7]:1"));
+	proxy_settings_free(&s);
+	/* one without brackets; all of a family, which is not the other */
+	good(&s, TCP(SSH_TO ", proxy_protocol_from: 0.0.0.0/0"));
+	assert_true(trusts(&s.app[0], "192.0.2.7:1"));
+	assert_false(trusts(&s.app[0], "[2001:db8::7]:1"));
+	proxy_settings_free(&s);
+}
+
+static const struct bad_yaml bad[] = {
+	{ TCP(SSH_TO ", proxy_protocol_from: [198.51.100.7/24, x]"),
+	    { "f:2:118: applications[0].proxy_protocol_from[0]: "
+	      "\"198.51.100.7/24\" has bits set after its prefix, expected "
+	      "198.51.100.0/24",
+		"f:2:135: applications[0].proxy_protocol_from[1]: expected an "
+		"address or a prefix such as 203.0.113.0/24 or 2001:db8::/32, "
+		"got \"x\"" } },
+	{ TCP(SSH_TO ", proxy_protocol_timeout_s: 0"),
+	    { "f:2:122: applications[0].proxy_protocol_timeout_s: expected a "
+	      "duration from 1 to 3600 s, such as 90s, 5m, 24h or 30d (a bare "
+	      "number is in s), got \"0\"" } },
+	{ UDP(DNS_TO ", proxy_protocol_from: 198.51.100.7"),
+	    { "f:2:117: applications[0].proxy_protocol_from: not built yet "
+	      "for UDP" } },
+};
+
+static void
+faults_are_told(void **state)
+{
+	(void)state;
+	check_bad(bad, sizeof bad / sizeof bad[0]);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(peers_are_trusted_by_prefix),
+		cmocka_unit_test(faults_are_told),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

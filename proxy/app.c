@@ -2,16 +2,6 @@
 
 #include <string.h>
 
-struct addr
-app_origin_for(const struct app *a, size_t origin, uint16_t edge_port)
-{
-	struct addr to = a->origin[origin].address;
-
-	addr_set_port(
-	    &to, (uint16_t)(addr_port(&to) + edge_port - a->port_first));
-	return to;
-}
-
 /* The address bits of the rule begin those of the client, family and all. */
 static bool
 matches(const struct app_prefix *p, const uint8_t client[static ADDR_KEY_LEN])

@@ -1,7 +1,8 @@
 /*
  * The application model (Spectrum's, field by field): what is listened on,
  * where it goes, and under which rules. Plain data, made by proxy/settings
- * from l4proxyd.yaml, never changed afterwards.
+ * from l4proxyd.yaml, never changed afterwards. A field more is a line more in
+ * service_same().
  */
 #ifndef PROXY_APP_H
 #define PROXY_APP_H
@@ -77,11 +78,6 @@ struct app {
 	struct app_timeouts timeouts;
 	struct app_limits limits;
 };
-
-/* The origin's address for a client that came to `edge_port`: offset mapping
- * (1005 of 1000-2000 to 3000… gives 3005). */
-struct addr
-app_origin_for(const struct app *a, size_t origin, uint16_t edge_port);
 
 /* ip_firewall: a deny that matches wins by the longer prefix; an allow list
  * that is not empty denies the rest. v4-mapped addresses count as IPv4. */

@@ -307,7 +307,7 @@ flow_add(struct flow_table *t, const struct addr *client,
 	t->free = f->bucket_next;
 	f->client = *client;
 	f->edge = *edge;
-	f->origin = -1;
+	f->origin_slot = -1;
 	f->expires_ms = now_ms + idle_ms;
 	head = bucket_of(t, client, edge);
 	f->bucket_next = *head;

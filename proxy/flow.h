@@ -23,8 +23,8 @@ struct flow {
 	struct addr client;
 	struct addr edge; /* the address and port that were asked */
 	/* the flow */
-	uint16_t app; /* index */
-	int16_t origin; /* index in the application */
+	struct addr origin; /* where fd is connected to */
+	int origin_slot; /* of the service's origins, -1 none */
 	uint32_t listener; /* the owner's: which socket was asked */
 	uint32_t headers; /* the owner's: PROXY headers sent so far */
 	int fd; /* connected socket to the origin, -1 none */

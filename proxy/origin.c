@@ -1,245 +1,331 @@
 #include "proxy/origin.h"
 
-#include <math.h>
-#include <sodium/crypto_shorthash.h>
-#include <stdatomic.h>
+#include <errno.h>
+#include <pthread.h>
+#include <sodium.h>
+#include <stdlib.h>
 #include <string.h>
 
-_Static_assert(APP_ORIGINS_MAX <= 64, "a bit for each origin");
-_Static_assert(
-    sizeof((struct origin_pool *)0)->hash_key == crypto_shorthash_KEYBYTES,
-    "SipHash's key");
+#include "proxy/balance.h"
 
 #define SECOND_NS 1000000000ull
 
-static bool
-has(uint64_t set, size_t i)
-{
-	return (set >> i & 1) != 0;
-}
+/* Beside each origin of the balance, by its index: the slot. */
+struct slot {
+	bool used; /* listed, or with sessions */
+	bool listed;
+	bool down;
+	uint32_t failures; /* in a row */
+	uint64_t ejected_until_ns; /* monotonic */
+	uint64_t total, failed;
+};
 
-static bool
-is_ejected(struct origin_state *s, uint64_t now_ns)
-{
-	return atomic_load(&s->ejected_until_ns) > now_ns;
-}
+struct origins {
+	pthread_mutex_t mutex; /* of all that follows */
+	struct slot slot[APP_ORIGINS_MAX];
+	struct balance balance;
+	uint16_t port_first; /* the edge port that addresses are for */
+};
 
-/* The untried origins: all, those not down, those also not ejected. */
 static void
-sets(struct origin_pool *p, uint64_t tried, uint64_t now_ns, uint64_t *any,
-    uint64_t *up, uint64_t *best)
+lock(struct origins *o)
 {
-	*any = *up = *best = 0;
-	for (size_t i = 0; i < p->app->origins; i++) {
-		struct origin_state *s = &p->state[i];
-		uint64_t bit = 1ull << i;
-
-		if (has(tried, i))
-			continue;
-		*any |= bit;
-		if (atomic_load(&s->down))
-			continue;
-		*up |= bit;
-		if (!is_ejected(s, now_ns))
-			*best |= bit;
-	}
+	pthread_mutex_lock(&o->mutex);
 }
 
-/* The k-th origin from this worker's first one on. */
-static size_t
-turn(const struct origin_pool *p, size_t k)
+static void
+unlock(struct origins *o)
 {
-	return (p->next + k) % p->app->origins;
+	pthread_mutex_unlock(&o->mutex);
 }
 
-/*
- * Smooth weighted round robin: each origin earns its weight, the richest pays
- * for all. Turns mix (a b a c a, not a a a b c), and a set that changes shifts
- * nobody else's share.
- */
+/* ---- which there are ---- */
+
+/* -1: none. */
 static int
-round_robin(struct origin_pool *p, uint64_t set)
+find(const struct origins *o, const struct addr *address)
 {
-	int64_t total = 0;
-	int best = -1;
-
-	for (size_t k = 0; k < p->app->origins; k++) {
-		size_t i = turn(p, k);
-
-		if (!has(set, i))
-			continue;
-		p->credit[i] += p->app->origin[i].weight;
-		total += p->app->origin[i].weight;
-		if (best < 0 || p->credit[i] > p->credit[best])
-			best = (int)i;
-	}
-	p->credit[best] -= total;
-	return best;
+	for (int i = 0; i < APP_ORIGINS_MAX; i++)
+		if (o->slot[i].used &&
+		    addr_equal(&o->balance.origin[i].address, address))
+			return i;
+	return -1;
 }
 
-/* The fewest sessions for its weight once it has this one, too. */
-static int
-least_connections(struct origin_pool *p, uint64_t set)
+static void
+drop_unlisted(struct origins *o, int i)
 {
-	uint64_t best_live = 0, best_weight = 1;
-	int best = -1;
+	struct balance_origin *b = &o->balance.origin[i];
 
-	for (size_t k = 0; k < p->app->origins; k++) {
-		size_t i = turn(p, k);
-		uint64_t weight = p->app->origin[i].weight;
-		uint64_t live = (uint64_t)atomic_load(&p->state[i].live) + 1;
-
-		if (!has(set, i) ||
-		    (best >= 0 && live * best_weight >= best_live * weight))
-			continue;
-		best = (int)i;
-		best_live = live;
-		best_weight = weight;
-	}
-	p->next = (uint32_t)(best + 1) % (uint32_t)p->app->origins;
-	return best;
+	if (o->slot[i].listed || b->live > 0)
+		return;
+	memset(&o->slot[i], 0, sizeof o->slot[i]);
+	memset(b, 0, sizeof *b);
 }
 
-/* The same for a client and an origin wherever that stands in the list. */
-static uint64_t
-hash(const struct origin_pool *p, const uint8_t client[static ADDR_KEY_LEN],
-    const struct addr *origin)
+static unsigned int
+weight_of(const struct app_origin *a)
 {
-	uint8_t in[2 * ADDR_KEY_LEN + 2], out[crypto_shorthash_BYTES];
-	uint16_t port = addr_port(origin);
-	uint64_t v;
-
-	memcpy(in, client, ADDR_KEY_LEN);
-	addr_prefix_key(in + ADDR_KEY_LEN, origin, 32, 128);
-	memcpy(in + 2 * ADDR_KEY_LEN, &port, sizeof port);
-	crypto_shorthash(out, in, sizeof in, p->hash_key);
-	memcpy(&v, out, sizeof v);
-	return v;
+	return a->weight > 0 ? a->weight : 1;
 }
 
-/*
- * Rendezvous hashing: each origin draws a number for the client, the highest
- * serves it. One that goes away moves its own clients only. With u uniform in
- * (0, 1), -weight / ln(u) makes the chances those of the weights.
- */
-static int
-source_hash(struct origin_pool *p, const struct addr *client, uint64_t set)
+/* Those that have a slot already. */
+static void
+keep(struct origins *o, const struct app_origin *list, size_t n)
 {
-	uint8_t key[ADDR_KEY_LEN];
-	double best_score = 0;
-	int best = -1;
+	for (int i = 0; i < APP_ORIGINS_MAX; i++)
+		o->slot[i].listed = false;
+	for (size_t k = 0; k < n; k++) {
+		int i = find(o, &list[k].address);
 
-	addr_prefix_key(key, client, 32, 128); /* without the port */
-	for (size_t i = 0; i < p->app->origins; i++) {
-		const struct app_origin *o = &p->app->origin[i];
-		double u, score;
-
-		if (!has(set, i))
+		if (i < 0)
 			continue;
-		u = ((double)(hash(p, key, &o->address) >> 11) + 0.5) * 0x1p-53;
-		score = -(double)o->weight / log(u);
-		if (best < 0 || score > best_score) {
-			best = (int)i;
-			best_score = score;
-		}
+		if (!o->slot[i].listed)
+			o->balance.origin[i].weight = 0;
+		o->slot[i].listed = true;
+		o->balance.origin[i].weight += weight_of(&list[k]);
 	}
-	return best;
+	for (int i = 0; i < APP_ORIGINS_MAX; i++)
+		drop_unlisted(o, i);
 }
 
 static int
-balance(struct origin_pool *p, const struct addr *client, uint64_t set)
+add(struct origins *o, const struct app_origin *a)
 {
-	if ((set & (set - 1)) == 0) /* one */
-		return __builtin_ctzll(set);
-	switch (p->app->balance) {
-	case APP_ROUND_ROBIN:
-		break;
-	case APP_LEAST_CONNECTIONS:
-		return least_connections(p, set);
-	case APP_SOURCE_HASH:
-		return source_hash(p, client, set);
+	for (int i = 0; i < APP_ORIGINS_MAX; i++) {
+		if (o->slot[i].used)
+			continue;
+		o->slot[i].used = o->slot[i].listed = true;
+		o->balance.origin[i].address = a->address;
+		o->balance.origin[i].weight = weight_of(a);
+		return 0;
 	}
-	return round_robin(p, set);
+	return -1;
+}
+
+static int
+replace(struct origins *o, const struct app_origin *list, size_t n)
+{
+	uint64_t had = 0;
+	int result = 0;
+
+	keep(o, list, n);
+	for (int i = 0; i < APP_ORIGINS_MAX; i++)
+		had |= (uint64_t)o->slot[i].listed << i;
+	for (size_t k = 0; k < n; k++) {
+		int i = find(o, &list[k].address);
+
+		if (i < 0)
+			result |= add(o, &list[k]);
+		else if ((had >> i & 1) == 0) /* named twice, and new */
+			o->balance.origin[i].weight += weight_of(&list[k]);
+	}
+	return result;
+}
+
+int
+origins_replace(struct origins *o, const struct app_origin *list, size_t n)
+{
+	int result;
+
+	if (n > APP_ORIGINS_MAX) {
+		errno = E2BIG;
+		return -1;
+	}
+	lock(o);
+	result = replace(o, list, n);
+	unlock(o);
+	if (result != 0)
+		errno = ENOSPC;
+	return result;
+}
+
+struct origins *
+origins_new(const struct app *a)
+{
+	struct origins *o = calloc(1, sizeof *o);
+
+	if (o == NULL)
+		return NULL;
+	pthread_mutex_init(&o->mutex, NULL);
+	o->port_first = a->port_first;
+	o->balance.kind = a->balance;
+	randombytes_buf(o->balance.hash_key, sizeof o->balance.hash_key);
+	(void)replace(o, a->origin, a->origins); /* all are free: they fit */
+	return o;
+}
+
+void
+origins_free(struct origins *o)
+{
+	if (o == NULL)
+		return;
+	pthread_mutex_destroy(&o->mutex);
+	free(o);
+}
+
+/* ---- who gets the next session ---- */
+
+static bool
+is_ejected(const struct slot *s, uint64_t now_ns)
+{
+	return s->ejected_until_ns > now_ns;
 }
 
 /* All are ejected: the one whose time ends first is nearest to working. */
 static int
-soonest(struct origin_pool *p, uint64_t set)
+soonest(const struct origins *o, uint64_t set)
 {
-	uint64_t best_ns = UINT64_MAX;
 	int best = __builtin_ctzll(set);
 
-	for (size_t i = 0; i < p->app->origins; i++) {
-		uint64_t ns = atomic_load(&p->state[i].ejected_until_ns);
-
-		if (has(set, i) && ns < best_ns) {
-			best = (int)i;
-			best_ns = ns;
-		}
-	}
+	for (int i = best; i < APP_ORIGINS_MAX; i++)
+		if ((set >> i & 1) != 0 &&
+		    o->slot[i].ejected_until_ns <
+			o->slot[best].ejected_until_ns)
+			best = i;
 	return best;
 }
 
-int
-origin_choose(struct origin_pool *p, const struct addr *client, uint64_t tried,
+static int
+choose(struct origins *o, const struct addr *client, uint64_t tried,
     uint64_t now_ns)
 {
-	uint64_t any, up, best;
+	uint64_t all = 0, any, up = 0, best = 0;
 
-	sets(p, tried, now_ns, &any, &up, &best);
+	for (int i = 0; i < APP_ORIGINS_MAX; i++) {
+		const struct slot *s = &o->slot[i];
+		uint64_t bit = 1ull << i;
+
+		all |= s->listed ? bit : 0;
+		up |= s->listed && !s->down ? bit : 0;
+		best |= is_ejected(s, now_ns) ? 0 : bit;
+	}
+	any = all & ~tried;
+	up &= any;
+	best &= up;
 	if (best != 0)
-		return balance(p, client, best);
+		return balance_choose(&o->balance, client, best);
 	if (up != 0)
-		return soonest(p, up);
+		return soonest(o, up);
 	if (any != 0)
-		return balance(p, client, any);
+		return balance_choose(&o->balance, client, any);
+	errno = all == 0 ? ENOENT : EAGAIN;
 	return -1;
 }
 
-void
-origin_begin(struct origin_pool *p, int origin)
+int
+origins_begin(struct origins *o, const struct addr *client, uint16_t edge_port,
+    uint64_t tried, uint64_t now_ns, struct addr *address)
 {
-	if (origin >= 0)
-		atomic_fetch_add(&p->state[origin].live, 1);
+	int i;
+
+	lock(o);
+	i = choose(o, client, tried, now_ns);
+	if (i >= 0) {
+		struct balance_origin *b = &o->balance.origin[i];
+
+		b->live++;
+		o->slot[i].total++;
+		*address = b->address;
+		addr_set_port(address,
+		    (uint16_t)(addr_port(address) + edge_port - o->port_first));
+	}
+	unlock(o);
+	return i;
 }
 
 void
-origin_end(struct origin_pool *p, int origin)
+origins_end(struct origins *o, int slot)
 {
-	if (origin >= 0)
-		atomic_fetch_sub(&p->state[origin].live, 1);
+	if (slot < 0)
+		return;
+	lock(o);
+	o->balance.origin[slot].live--;
+	drop_unlisted(o, slot);
+	unlock(o);
 }
 
-void
-origin_failed(struct origin_pool *p, int origin, uint64_t now_ns)
+/* ---- which are up ---- */
+
+static void
+count_failure(struct slot *s, uint64_t now_ns)
 {
-	struct origin_state *s;
 	uint64_t for_s = ORIGIN_EJECT_S;
-	uint32_t failures;
 
-	if (origin < 0)
-		return;
-	s = &p->state[origin];
+	s->failed++;
 	/* those that were under way together are one failure, not fifty */
-	if (is_ejected(s, now_ns))
-		return;
-	failures = atomic_fetch_add(&s->failures, 1) + 1;
-	if (failures < ORIGIN_EJECT_AFTER)
+	if (is_ejected(s, now_ns) || ++s->failures < ORIGIN_EJECT_AFTER)
 		return;
 	for (uint32_t n = ORIGIN_EJECT_AFTER;
-	     n < failures && for_s < ORIGIN_EJECT_MAX_S; n++)
+	     n < s->failures && for_s < ORIGIN_EJECT_MAX_S; n++)
 		for_s *= 2;
-	atomic_store(&s->ejected_until_ns, now_ns + for_s * SECOND_NS);
+	s->ejected_until_ns = now_ns + for_s * SECOND_NS;
 }
 
 void
-origin_worked(struct origin_pool *p, int origin)
+origins_failed(struct origins *o, int slot, uint64_t now_ns)
 {
-	if (origin < 0)
+	if (slot < 0)
 		return;
-	/* mostly zero already: leave the line shared between the workers */
-	if (atomic_load(&p->state[origin].failures) != 0)
-		atomic_store(&p->state[origin].failures, 0);
-	if (atomic_load(&p->state[origin].ejected_until_ns) != 0)
-		atomic_store(&p->state[origin].ejected_until_ns, 0);
+	lock(o);
+	count_failure(&o->slot[slot], now_ns);
+	unlock(o);
+}
+
+void
+origins_worked(struct origins *o, int slot)
+{
+	if (slot < 0)
+		return;
+	lock(o);
+	o->slot[slot].failures = 0;
+	o->slot[slot].ejected_until_ns = 0;
+	unlock(o);
+}
+
+void
+origins_health(struct origins *o, const struct addr *address, bool up)
+{
+	int i;
+
+	lock(o);
+	i = find(o, address);
+	if (i >= 0)
+		o->slot[i].down = !up;
+	unlock(o);
+}
+
+static struct origin_view
+view(const struct origins *o, int i, uint64_t now_ns)
+{
+	const struct balance_origin *b = &o->balance.origin[i];
+	const struct slot *s = &o->slot[i];
+
+	return (struct origin_view){
+		.slot = i,
+		.address = b->address,
+		.weight = b->weight,
+		.listed = s->listed,
+		.up = !s->down,
+		.ejected_ns =
+		    is_ejected(s, now_ns) ? s->ejected_until_ns - now_ns : 0,
+		.live = b->live,
+		.failures = s->failures,
+		.total = s->total,
+		.failed = s->failed,
+	};
+}
+
+size_t
+origins_view(
+    struct origins *o, struct origin_view *out, size_t max, uint64_t now_ns)
+{
+	size_t n = 0;
+
+	lock(o);
+	for (int i = 0; i < APP_ORIGINS_MAX && n < max; i++)
+		if (o->slot[i].used)
+			out[n++] = view(o, i, now_ns);
+	unlock(o);
+	return n;
 }

@@ -1,51 +1,78 @@
 /*
- * Choosing an origin: balance over those that are up. One pool an application
- * and worker; up and down are shared through atomics (health, passive
- * ejection).
+ * The origins of one service: which there are, which are up, who gets the
+ * next session. Shared by all workers and guarded by a mutex: a new session
+ * costs many system calls anyway, and nothing here is asked for each datagram.
+ *
+ * An origin has a slot as long as it is listed or has sessions. Sessions and
+ * flows keep slot and address themselves: the list may change while they live.
  */
 #ifndef PROXY_ORIGIN_H
 #define PROXY_ORIGIN_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "proxy/app.h"
 
-struct origin_state {
-	_Atomic bool down; /* by health checks */
-	_Atomic uint32_t live; /* sessions or flows now */
-	_Atomic uint32_t failures; /* connect failures in a row */
-	_Atomic uint64_t ejected_until_ns; /* monotonic; passive ejection */
-};
+struct origins; /* opaque: slots and counts that a mutex guards */
 
-struct origin_pool {
-	const struct app *app;
-	struct origin_state *state; /* app->origins, shared by workers */
-	uint32_t next; /* this worker's: which of equal origins is first */
-	int64_t credit[APP_ORIGINS_MAX]; /* round robin, this worker's */
-	uint8_t hash_key[16]; /* SipHash, source hash */
-};
+/* The origins of `a` (of origin_direct; none yet when they come by DNS).
+ * NULL with errno when out of memory. */
+struct origins *origins_new(const struct app *a);
+void origins_free(struct origins *o); /* NULL is fine */
 
 /*
- * The index of the origin for `client`, skipping those in `tried` (bit set)
- * and those that are down; when all are down, the least bad one ("last
- * known"). -1: every origin was tried.
+ * From now on these are the origins. One of before keeps its slot and state;
+ * one that is not among them gets no new session, and its slot is free when
+ * its last session has ended. An address named twice has the sum of weights.
+ * 0, or -1 with errno: E2BIG for more than APP_ORIGINS_MAX, nothing changed;
+ * ENOSPC when sessions of former origins hold slots that new ones need, which
+ * then are left out.
  */
-int origin_choose(struct origin_pool *p, const struct addr *client,
-    uint64_t tried, uint64_t now_ns);
+int origins_replace(struct origins *o, const struct app_origin *list, size_t n);
+
+/*
+ * Chooses an origin that is not in `tried` (a bit a slot), counts the session
+ * in (origins_end is due once) and gives in `address` where it listens for
+ * those who came to `edge_port`. Those that are up first; then one that is
+ * ejected, the soonest back; then the down ones ("last known").
+ * Returns the slot, or -1 with errno: ENOENT none is listed, EAGAIN each was
+ * tried.
+ */
+int origins_begin(struct origins *o, const struct addr *client,
+    uint16_t edge_port, uint64_t tried, uint64_t now_ns, struct addr *address);
+void origins_end(struct origins *o, int slot); /* -1: nothing, as below */
 
 /*
  * Passive ejection: after this many connect failures in a row an origin is
- * left out, and for twice as long after each further one.
+ * left out, and for twice as long after each further one. To be called before
+ * origins_end().
  */
 #define ORIGIN_EJECT_AFTER 3
 #define ORIGIN_EJECT_S 10
 #define ORIGIN_EJECT_MAX_S 320
+void origins_failed(struct origins *o, int slot, uint64_t now_ns);
+void origins_worked(struct origins *o, int slot);
 
-/* Accounting: a session began, ended, failed to connect, connected. */
-void origin_begin(struct origin_pool *p, int origin);
-void origin_end(struct origin_pool *p, int origin);
-void origin_failed(struct origin_pool *p, int origin, uint64_t now_ns);
-void origin_worked(struct origin_pool *p, int origin);
+/* What a health check says of the origin at `address`, if there is one. */
+void origins_health(struct origins *o, const struct addr *address, bool up);
+
+struct origin_view {
+	int slot;
+	struct addr address; /* with the port that edge port_first maps to */
+	unsigned int weight;
+	bool listed; /* false: only there for its last sessions */
+	bool up; /* by health checks */
+	uint64_t ejected_ns; /* for so long from now; 0: it is not */
+	uint32_t live; /* sessions or flows now */
+	uint32_t failures; /* to connect, in a row */
+	uint64_t total; /* sessions or flows that were sent there */
+	uint64_t failed; /* of them: did not connect, or were refused */
+};
+
+/* Fills at most `max` of `out`, in the order of slots; returns how many. */
+size_t origins_view(
+    struct origins *o, struct origin_view *out, size_t max, uint64_t now_ns);
 
 #endif

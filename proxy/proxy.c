@@ -104,7 +104,7 @@ proxy_services(const struct proxy *p, const struct proxy_settings *s)
 	while (list != NULL && n < s->apps) {
 		list[n] = unchanged(p, &s->app[n]);
 		if (list[n] == NULL)
-			list[n] = service_new(&s->app[n], workers,
+			list[n] = service_new(&s->app[n],
 			    s->app[n].proto == SOCK_TCP ? sessions : flows);
 		if (list[n] == NULL)
 			break;

@@ -157,7 +157,6 @@ allocate(struct pworker *w)
 	struct sessions_setup sessions = {
 		.loop = w->loop,
 		.log = w->setup.log,
-		.worker = w->setup.index,
 		.max = w->setup.tcp_sessions,
 		.splice_after = w->setup.splice_after,
 		.keepalive_s = w->setup.keepalive_s,
@@ -165,7 +164,6 @@ allocate(struct pworker *w)
 	struct udp_setup udp = {
 		.loop = w->loop,
 		.log = w->setup.log,
-		.worker = w->setup.index,
 		.flows = w->setup.udp_flows,
 	};
 	w->sessions = sessions_new(&sessions);

@@ -7,8 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <sodium.h>
-
 #include "net/admission.h"
 #include "net/limit.h"
 
@@ -19,7 +17,6 @@ struct service_inner {
 	atomic_size_t holders;
 	atomic_size_t live;
 	_Atomic uint64_t bytes_ns; /* when the bytes so far will be paid for */
-	struct origin_state *origins; /* of app.origins */
 	struct admission *clients; /* NULL: no limit a prefix */
 	pthread_mutex_t mutex; /* of the two rates */
 	struct limit *rate; /* NULL: none; one bucket for all */
@@ -89,27 +86,6 @@ make_limits(struct service *v, size_t capacity)
 	    RATE_ENTRIES, l->prefix4, l->prefix6);
 }
 
-static int
-make_origins(struct service *v)
-{
-	v->inner->origins = calloc(v->app.origins, sizeof *v->inner->origins);
-	v->pools = calloc(v->workers, sizeof *v->pools);
-	if (v->inner->origins == NULL || v->pools == NULL)
-		return -1;
-	for (size_t i = 0; i < v->workers; i++) {
-		struct origin_pool *p = &v->pools[i];
-
-		p->app = &v->app;
-		p->state = v->inner->origins;
-		/* workers take turns that are not the same */
-		p->next = (uint32_t)i;
-		memcpy(p->hash_key, v->pools[0].hash_key, sizeof p->hash_key);
-		if (i == 0)
-			randombytes_buf(p->hash_key, sizeof p->hash_key);
-	}
-	return 0;
-}
-
 static void
 destroy(struct service *v)
 {
@@ -118,9 +94,8 @@ destroy(struct service *v)
 	free(v->app.allow);
 	free(v->app.deny);
 	free(v->app.trust);
-	free(v->pools);
+	origins_free(v->origins);
 	if (in != NULL) {
-		free(in->origins);
 		admission_free(in->clients);
 		limit_free(in->rate);
 		limit_free(in->client_rate);
@@ -131,20 +106,21 @@ destroy(struct service *v)
 }
 
 struct service *
-service_new(const struct app *a, size_t workers, size_t capacity)
+service_new(const struct app *a, size_t capacity)
 {
 	struct service *v = calloc(1, sizeof *v);
 
 	if (v == NULL)
 		return NULL;
 	v->inner = calloc(1, sizeof *v->inner);
-	v->workers = workers;
 	if (v->inner != NULL) {
 		pthread_mutex_init(&v->inner->mutex, NULL);
 		atomic_store(&v->inner->holders, 1);
 	}
 	if (copy_app(&v->app, a) == 0 && v->inner != NULL &&
-	    make_limits(v, capacity) == 0 && make_origins(v) == 0)
+	    make_limits(v, capacity) == 0)
+		v->origins = origins_new(&v->app);
+	if (v->origins != NULL)
 		return v;
 	destroy(v);
 	errno = ENOMEM;

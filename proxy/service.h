@@ -17,8 +17,7 @@
 
 struct service {
 	struct app app; /* a copy of its own, lists included */
-	size_t workers;
-	struct origin_pool *pools; /* one a worker */
+	struct origins *origins; /* as they are now */
 	/* 0, or when the sessions of a removed one must end (monotonic) */
 	_Atomic uint64_t ends_ns;
 	struct service_inner *inner;
@@ -26,8 +25,7 @@ struct service {
 
 /* `capacity`: sessions or flows that all workers together can have. NULL with
  * errno. The caller holds it. */
-struct service *
-service_new(const struct app *a, size_t workers, size_t capacity);
+struct service *service_new(const struct app *a, size_t capacity);
 struct service *service_hold(struct service *v);
 void service_release(struct service *v); /* NULL is fine */
 

@@ -215,7 +215,7 @@ session_leave_origin(struct session *s)
 {
 	if (s->chosen < 0)
 		return;
-	origin_end(&s->service->pools[s->table->setup.worker], s->chosen);
+	origins_end(s->service->origins, s->chosen);
 	s->chosen = -1;
 }
 

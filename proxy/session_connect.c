@@ -26,10 +26,8 @@ put_header(struct session *s)
 static void
 connected(struct session *s)
 {
-	struct origin_pool *p = &s->service->pools[s->table->setup.worker];
-
 	ev_set_cb(&s->origin.io, session_half_event);
-	origin_worked(p, s->chosen);
+	origins_worked(s->service->origins, s->chosen);
 	put_header(s);
 	session_set_state(s, SESSION_OPEN);
 	session_tell(s, EVENT_CONNECT, STATUS_OPEN);
@@ -41,9 +39,7 @@ connected(struct session *s)
 void
 session_connect_failed(struct session *s, enum status status)
 {
-	struct origin_pool *p = &s->service->pools[s->table->setup.worker];
-
-	origin_failed(p, s->chosen, clock_monotonic_ns());
+	origins_failed(s->service->origins, s->chosen, clock_monotonic_ns());
 	session_half_close(&s->origin, true);
 	session_tell(s, EVENT_ORIGIN_ERROR, status);
 	session_leave_origin(s);
@@ -82,26 +78,23 @@ static int
 open_origin(struct session *s)
 {
 	const struct sock_opts o = { .v6only = true };
-	struct addr to = app_origin_for(
-	    &s->service->app, (size_t)s->chosen, addr_port(&s->edge));
 
-	return sock_connect(SOCK_TCP, &to, &o);
+	return sock_connect(SOCK_TCP, &s->origin_address, &o);
 }
 
 void
 session_connect(struct session *s, enum status last)
 {
-	struct origin_pool *p = &s->service->pools[s->table->setup.worker];
+	struct origins *origins = s->service->origins;
 	uint64_t now_ns = clock_monotonic_ns();
 	int fd = -1;
 
 	while (last != STATUS_UNAVAILABLE) {
-		s->chosen =
-		    origin_choose(p, &s->client_address, s->tried, now_ns);
+		s->chosen = origins_begin(origins, &s->client_address,
+		    addr_port(&s->edge), s->tried, now_ns, &s->origin_address);
 		if (s->chosen < 0)
 			break;
 		s->tried |= 1ull << s->chosen;
-		origin_begin(p, s->chosen);
 		fd = open_origin(s);
 		if (fd >= 0)
 			break;
@@ -109,7 +102,7 @@ session_connect(struct session *s, enum status last)
 		if (last == STATUS_UNAVAILABLE)
 			tell_lack(s->table);
 		else
-			origin_failed(p, s->chosen, now_ns);
+			origins_failed(origins, s->chosen, now_ns);
 		session_tell(s, EVENT_ORIGIN_ERROR, last);
 		session_leave_origin(s);
 	}

@@ -34,9 +34,10 @@ struct session {
 	struct session_clock clock; /* monotonic */
 	struct addr client_address, edge;
 	struct addr asked; /* the edge, or what a trusted peer says of it */
+	struct addr origin_address; /* of the one chosen */
 	uint64_t tried; /* origins, as bits */
 	uint64_t connect_us; /* Unix */
-	int chosen; /* index of the origin, -1 none */
+	int chosen; /* slot of the origin, -1 none */
 	enum session_state state;
 	uint16_t seen; /* bytes of an unfinished PROXY header */
 	bool entered; /* counted in at the service */

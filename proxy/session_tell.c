@@ -8,8 +8,7 @@ describe_origin(const struct session *s, struct event *e)
 {
 	if (s->chosen < 0)
 		return;
-	e->origin = app_origin_for(
-	    &s->service->app, (size_t)s->chosen, addr_port(&s->edge));
+	e->origin = s->origin_address;
 	if (e->kind == EVENT_DISCONNECT)
 		e->origin_rtt_ns = tcp_rtt_ns(s->origin.io.fd);
 }

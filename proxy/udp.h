@@ -21,7 +21,6 @@ struct udp_worker; /* opaque: table, epoll set and slots that must agree */
 struct udp_setup {
 	struct ev_loop *loop;
 	struct eventlog *log; /* NULL: none */
-	size_t worker; /* index, for service.pools */
 	uint32_t flows; /* at most; each is a descriptor */
 };
 

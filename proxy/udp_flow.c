@@ -6,12 +6,10 @@
 #include "base/clock.h"
 #include "net/sock.h"
 
-static struct origin_pool *
-pool_of(const struct udp_worker *w, const struct flow *f)
+static struct service *
+service_of(const struct udp_worker *w, const struct flow *f)
 {
-	const struct udp_side *s = &w->sides[flow_index(w->table, f)];
-
-	return &s->service->pools[w->setup.worker];
+	return w->sides[flow_index(w->table, f)].service;
 }
 
 /* --- telling --- */
@@ -20,9 +18,8 @@ static void
 tell(const struct udp_worker *w, const struct flow *f, enum event_kind kind,
     enum status status)
 {
-	const struct app *app = &w->sides[flow_index(w->table, f)].service->app;
 	struct event e = { .kind = kind,
-		.app = app,
+		.app = &service_of(w, f)->app,
 		.client = f->client,
 		.edge = f->edge,
 		.client_bytes = f->client_bytes,
@@ -34,9 +31,8 @@ tell(const struct udp_worker *w, const struct flow *f, enum event_kind kind,
 		return;
 	if (kind != EVENT_CONNECT)
 		e.disconnect_us = clock_realtime_us();
-	if (f->origin >= 0)
-		e.origin =
-		    app_origin_for(app, (size_t)f->origin, addr_port(&f->edge));
+	if (f->origin_slot >= 0)
+		e.origin = f->origin;
 	eventlog_write(w->setup.log, &e);
 }
 
@@ -69,41 +65,49 @@ open_socket(const struct service *v, const struct flow *f)
 	/* A header belongs to one datagram: no runs then. */
 	const struct sock_opts o = { .v6only = true,
 		.gro = v->app.header == APP_HEADER_OFF };
-	struct addr to =
-	    app_origin_for(&v->app, (size_t)f->origin, addr_port(&f->edge));
 
-	return sock_connect(SOCK_UDP, &to, &o);
+	return sock_connect(SOCK_UDP, &f->origin, &o);
 }
 
-/* Tries origins until one can be sent to; origin_begin() is done then. */
+static void
+leave_origin(const struct service *v, struct flow *f)
+{
+	origins_end(v->origins, f->origin_slot);
+	f->origin_slot = -1;
+}
+
+static void
+tell_lack(struct udp_worker *w)
+{
+	log_limited(&w->no_socket, LOG_LEVEL_WARNING,
+	    "udp: no socket for a flow: %m; lower udp_flows, or raise the "
+	    "limit of open files or net.ipv4.ip_local_port_range");
+}
+
+/* Tries origins until one can be sent to; the flow has its slot then. */
 static enum status
 connect_origin(struct udp_worker *w, const struct service *v, struct flow *f)
 {
-	struct origin_pool *p = pool_of(w, f);
 	enum status last = STATUS_UNAVAILABLE;
 	uint64_t tried = 0;
 
 	for (;;) {
-		f->origin =
-		    (int16_t)origin_choose(p, &f->client, tried, w->now_ns);
-		if (f->origin < 0)
+		f->origin_slot = origins_begin(v->origins, &f->client,
+		    addr_port(&f->edge), tried, w->now_ns, &f->origin);
+		if (f->origin_slot < 0)
 			return last;
-		tried |= (uint64_t)1 << f->origin;
+		tried |= (uint64_t)1 << f->origin_slot;
 		f->fd = open_socket(v, f);
 		if (f->fd >= 0)
-			break;
+			return STATUS_OPEN;
 		last = status_from_connect(errno);
 		if (last == STATUS_UNAVAILABLE) {
-			log_limited(&w->no_socket, LOG_LEVEL_WARNING,
-			    "udp: no socket for a flow: %m; lower udp_flows, "
-			    "or raise the limit of open files or "
-			    "net.ipv4.ip_local_port_range");
+			tell_lack(w);
 			return last;
 		}
-		origin_failed(p, f->origin, w->now_ns);
+		origins_failed(v->origins, f->origin_slot, w->now_ns);
+		leave_origin(v, f);
 	}
-	origin_begin(p, f->origin);
-	return STATUS_OPEN;
 }
 
 static bool
@@ -197,7 +201,7 @@ udp_flow_fault(struct udp_worker *w, struct flow *f, int error)
 {
 	if (!is_from_origin(error))
 		return;
-	origin_failed(pool_of(w, f), f->origin, w->now_ns);
+	origins_failed(service_of(w, f)->origins, f->origin_slot, w->now_ns);
 	flow_close(w->table, f, status_from_errno(STATUS_SIDE_ORIGIN, error));
 }
 
@@ -215,10 +219,9 @@ udp_flow_closed(void *context, struct flow *f, enum status status)
 		if (w->d->at[i].owner == index)
 			w->d->at[i].owner = DGRAMS_NONE;
 	tell(w, f, f->fd >= 0 ? EVENT_DISCONNECT : EVENT_ORIGIN_ERROR, status);
-	if (f->fd >= 0) {
+	if (f->fd >= 0)
 		close(f->fd); /* which takes it out of the epoll set too */
-		origin_end(pool_of(w, f), f->origin);
-	}
+	leave_origin(s->service, f);
 	if (f->fd >= 0 && status == STATUS_UNAVAILABLE)
 		w->counters.flows_evicted++;
 	w->listeners[f->listener]->flows--;

@@ -225,7 +225,7 @@ take_reply(struct udp_worker *w, struct flow *f, struct dgram *g)
 		return false;
 	}
 	if (!f->replied)
-		origin_worked(&v->pools[w->setup.worker], f->origin);
+		origins_worked(v->origins, f->origin_slot);
 	flow_touch(
 	    w->table, f, w->now_ms, udp_flow_idle_ms(w, f), true, g->len);
 	f->origin_packets += held - 1;

@@ -1,4 +1,4 @@
-/* The offset mapping and the address rules of an application. */
+/* The address rules of an application. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -12,39 +12,6 @@
 #include "proxy/app.h"
 #include "proxy/notation.h"
 #include "tests/sockets.h"
-
-static void
-test_origin_for(void **state)
-{
-	static const struct {
-		uint16_t first, last;
-		const char *origin; /* with its first port */
-		uint16_t edge_port;
-		const char *to;
-	} rows[] = {
-		{ 22, 22, "192.0.2.1:2222", 22, "192.0.2.1:2222" },
-		{ 1000, 2000, "192.0.2.1:3000", 1000, "192.0.2.1:3000" },
-		{ 1000, 2000, "192.0.2.1:3000", 1005, "192.0.2.1:3005" },
-		{ 1000, 2000, "192.0.2.1:3000", 2000, "192.0.2.1:4000" },
-		{ 60000, 65535, "[2001:db8::1]:1", 65535,
-		    "[2001:db8::1]:5536" },
-		{ 1, 65535, "127.0.0.2:1", 65535, "127.0.0.2:65535" },
-		{ 1, 5536, "127.0.0.2:60000", 5536, "127.0.0.2:65535" },
-	};
-
-	(void)state;
-	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-		struct app a = { .port_first = rows[i].first,
-			.port_last = rows[i].last,
-			.origins = 2 };
-		char buf[ADDR_STR_LEN];
-		struct addr to;
-
-		a.origin[1].address = sockets_addr(rows[i].origin);
-		to = app_origin_for(&a, 1, rows[i].edge_port);
-		assert_string_equal(addr_format(buf, &to), rows[i].to);
-	}
-}
 
 static size_t
 prefixes(struct app_prefix *list, const char *text)
@@ -132,7 +99,6 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_origin_for),
 		cmocka_unit_test(test_firewall),
 	};
 

@@ -130,13 +130,13 @@ a_new_flow_is_blank(void **state)
 	for (uint32_t round = 0; round < 3; round++) {
 		f = add(t, v4(round, 1), v4(9, 53), START);
 		assert_int_equal(f->fd, -1);
-		assert_int_equal(f->origin, -1);
+		assert_int_equal(f->origin_slot, -1);
 		assert_false(f->replied);
 		assert_int_equal(f->client_bytes + f->origin_bytes, 0);
 		assert_int_equal(f->client_packets + f->origin_packets, 0);
-		assert_int_equal(f->headers + f->listener + f->app, 0);
+		assert_int_equal(f->headers + f->listener, 0);
 		f->fd = 77;
-		f->headers = f->listener = f->app = 5;
+		f->headers = f->listener = 5;
 		flow_touch(t, f, START, IDLE, true, 100);
 		flow_touch(t, f, START, IDLE, false, 1);
 		flow_touch(t, f, START, IDLE, false, 0);

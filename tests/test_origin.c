@@ -1,4 +1,6 @@
-/* Balance, skipping, ejection. Time and state are the test's own. */
+/* Which origins there are, which are up. Time is the test's own. */
+#include <errno.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -10,262 +12,196 @@
 #include <cmocka.h>
 
 #include "proxy/origin.h"
+#include "tests/sockets.h"
 
 #define S 1000000000ull
-#define CLIENTS 20000
-
-struct fixture {
-	struct app app;
-	struct origin_state state[APP_ORIGINS_MAX];
-	struct origin_pool pool;
-};
-
-/* `weights` one digit each: "531" is three origins. */
-static void
-make(struct fixture *f, enum app_balance balance, const char *weights)
-{
-	memset(f, 0, sizeof *f);
-	f->app.balance = balance;
-	for (; *weights != '\0'; weights++) {
-		size_t i = f->app.origins++;
-		struct addr *a = &f->app.origin[i].address;
-
-		f->app.origin[i].weight = (unsigned int)(*weights - '0');
-		a->in.sin_family = AF_INET;
-		a->in.sin_addr.s_addr = htonl(0xc0000200 + (uint32_t)i);
-		addr_set_port(a, 53);
-	}
-	f->pool.app = &f->app;
-	f->pool.state = f->state;
-	memset(f->pool.hash_key, 7, sizeof f->pool.hash_key);
-}
-
-static struct addr
-client(uint32_t n, uint16_t port)
-{
-	struct addr a = { .in.sin_family = AF_INET };
-
-	a.in.sin_addr.s_addr = htonl(0x0a000000 + n);
-	addr_set_port(&a, port);
-	return a;
-}
-
-static int
-choose(struct fixture *f, uint64_t tried)
-{
-	struct addr a = client(1, 1);
-
-	return origin_choose(&f->pool, &a, tried, 100 * S);
-}
-
-/* The next choices as letters. */
-static void
-assert_order(struct fixture *f, const char *order)
-{
-	for (size_t i = 0; order[i] != '\0'; i++) {
-		int got = choose(f, 0);
-
-		if (got != order[i] - 'a')
-			fail_msg("%s: choice %zu is %c", order, i, 'a' + got);
-	}
-}
-
-static void
-test_round_robin(void **state)
-{
-	struct fixture f;
-
-	(void)state;
-	make(&f, APP_ROUND_ROBIN, "1");
-	assert_order(&f, "aaa");
-	make(&f, APP_ROUND_ROBIN, "111");
-	assert_order(&f, "abcabcabc");
-	/* turns mix */
-	make(&f, APP_ROUND_ROBIN, "511");
-	assert_order(&f, "aabacaa");
-	assert_order(&f, "aabacaa");
-	make(&f, APP_ROUND_ROBIN, "21");
-	assert_order(&f, "abaaba");
-	/* another worker starts elsewhere */
-	make(&f, APP_ROUND_ROBIN, "111");
-	f.pool.next = 2;
-	assert_order(&f, "cabcab");
-}
-
-/* One goes down and comes back: the others keep their shares. */
-static void
-test_round_robin_down(void **state)
-{
-	struct fixture f;
-	int count[3] = { 0 };
-
-	(void)state;
-	make(&f, APP_ROUND_ROBIN, "123");
-	f.state[1].down = true;
-	for (int i = 0; i < 400; i++)
-		count[choose(&f, 0)]++;
-	assert_int_equal(count[0], 100);
-	assert_int_equal(count[1], 0);
-	assert_int_equal(count[2], 300);
-	f.state[1].down = false;
-	for (int i = 0; i < 600; i++)
-		count[choose(&f, 0)]++;
-	assert_int_equal(count[0], 200);
-	assert_int_equal(count[1], 200);
-	assert_int_equal(count[2], 600);
-}
-
-static void
-test_least_connections(void **state)
-{
-	struct fixture f;
-	uint32_t want[3] = { 20, 60, 40 };
-
-	(void)state;
-	make(&f, APP_LEAST_CONNECTIONS, "111");
-	/* idle ones take turns; nobody begins, so all stay idle */
-	assert_order(&f, "abcabc");
-	origin_begin(&f.pool, 0);
-	origin_begin(&f.pool, 1);
-	origin_begin(&f.pool, 1);
-	assert_order(&f, "ccc");
-	origin_end(&f.pool, 1);
-	origin_end(&f.pool, 1);
-	origin_begin(&f.pool, 2);
-	assert_order(&f, "bbb");
-	/* sessions that stay spread by weight */
-	make(&f, APP_LEAST_CONNECTIONS, "132");
-	for (int i = 0; i < 120; i++)
-		origin_begin(&f.pool, choose(&f, 0));
-	for (int i = 0; i < 3; i++)
-		assert_int_equal(f.state[i].live, want[i]);
-	origin_end(&f.pool, 0);
-	assert_order(&f, "aaa");
-	f.state[0].down = true;
-	assert_int_not_equal(choose(&f, 0), 0);
-	origin_begin(&f.pool, -1);
-	origin_end(&f.pool, -1);
-	assert_int_equal(f.state[0].live, 19);
-}
-
-static int
-choose_for(struct fixture *f, uint32_t n, uint16_t port)
-{
-	struct addr a = client(n, port);
-
-	return origin_choose(&f->pool, &a, 0, 100 * S);
-}
-
-static void
-test_hash_stable(void **state)
-{
-	struct fixture f, other;
-	struct addr mapped = { .in6.sin6_family = AF_INET6 };
-	size_t moved = 0;
-
-	(void)state;
-	make(&f, APP_SOURCE_HASH, "1111");
-	make(&other, APP_SOURCE_HASH, "1111");
-	other.pool.hash_key[0] ^= 1;
-	for (uint32_t n = 0; n < 1000; n++) {
-		int first = choose_for(&f, n, 1);
-
-		assert_int_equal(choose_for(&f, n, 40000), first);
-		moved += choose_for(&other, n, 1) != first;
-	}
-	/* another key, another distribution: 3 of 4 move */
-	assert_in_range(moved, 650, 850);
-	/* a mapped client is the IPv4 one */
-	mapped.in6.sin6_addr.s6_addr[10] = 0xff;
-	mapped.in6.sin6_addr.s6_addr[11] = 0xff;
-	mapped.in6.sin6_addr.s6_addr[12] = 10;
-	for (uint8_t n = 0; n < 50; n++) {
-		mapped.in6.sin6_addr.s6_addr[15] = n;
-		assert_int_equal(origin_choose(&f.pool, &mapped, 0, 100 * S),
-		    choose_for(&f, n, 9));
-	}
-}
-
-/* Where an origin stands in the list does not matter to its clients. */
-static void
-test_hash_order(void **state)
-{
-	static const int place[3] = { 2, 0, 1 };
-	struct fixture f, turned;
-
-	(void)state;
-	make(&f, APP_SOURCE_HASH, "234");
-	turned = f;
-	turned.pool.app = &turned.app;
-	turned.pool.state = turned.state;
-	for (int i = 0; i < 3; i++)
-		turned.app.origin[place[i]] = f.app.origin[i];
-	for (uint32_t n = 0; n < 1000; n++)
-		assert_int_equal(
-		    choose_for(&turned, n, 1), place[choose_for(&f, n, 1)]);
-}
-
-static void
-test_hash_weights(void **state)
-{
-	struct fixture f;
-	int count[4] = { 0 };
-
-	(void)state;
-	make(&f, APP_SOURCE_HASH, "1234");
-	for (uint32_t n = 0; n < CLIENTS; n++)
-		count[choose_for(&f, n, 1)]++;
-	/* 5 standard deviations */
-	for (int i = 0; i < 4; i++)
-		assert_in_range(count[i], CLIENTS * (i + 1) / 10 - 350,
-		    CLIENTS * (i + 1) / 10 + 350);
-}
-
-/* Only the clients of the origin that went down move, and they come back. */
-static void
-test_hash_down(void **state)
-{
-	static int before[1000];
-	struct fixture f;
-	int count[4] = { 0 };
-
-	(void)state;
-	make(&f, APP_SOURCE_HASH, "1111");
-	for (uint32_t n = 0; n < 1000; n++)
-		before[n] = choose_for(&f, n, 1);
-	f.state[2].down = true;
-	for (uint32_t n = 0; n < 1000; n++) {
-		int now = choose_for(&f, n, 1);
-
-		assert_int_not_equal(now, 2);
-		if (before[n] != 2)
-			assert_int_equal(now, before[n]);
-		else
-			count[now]++;
-	}
-	assert_true(count[0] > 40 && count[1] > 40 && count[3] > 40);
-	f.state[2].down = false;
-	for (uint32_t n = 0; n < 1000; n++)
-		assert_int_equal(choose_for(&f, n, 1), before[n]);
-}
 
 static const enum app_balance all[] = { APP_ROUND_ROBIN, APP_LEAST_CONNECTIONS,
 	APP_SOURCE_HASH };
 
-/* Failover: each origin once, the down ones last, then none. */
+/* Origin `n` of all that a test may name. */
+static struct app_origin
+origin(unsigned int n)
+{
+	struct app_origin o = { .weight = 1 };
+
+	o.address.in.sin_family = AF_INET;
+	o.address.in.sin_addr.s_addr = htonl(0xc0000200 + n);
+	addr_set_port(&o.address, 53);
+	return o;
+}
+
+static struct origins *
+make(enum app_balance balance, unsigned int origins)
+{
+	struct app *a = calloc(1, sizeof *a);
+	struct origins *o;
+
+	assert_non_null(a);
+	a->balance = balance;
+	a->port_first = a->port_last = 53;
+	for (unsigned int i = 0; i < origins; i++)
+		a->origin[a->origins++] = origin(i);
+	o = origins_new(a);
+	assert_non_null(o);
+	free(a);
+	return o;
+}
+
+/* `names` one letter each: "ac" is the first and the third. */
+static int
+replace(struct origins *o, const char *names)
+{
+	struct app_origin list[APP_ORIGINS_MAX];
+	size_t n = 0;
+
+	for (; names[n] != '\0'; n++)
+		list[n] = origin((unsigned int)(names[n] - 'a'));
+	return origins_replace(o, list, n);
+}
+
+static void
+health(struct origins *o, unsigned int n, bool up)
+{
+	struct app_origin a = origin(n);
+
+	origins_health(o, &a.address, up);
+}
+
+static int
+begin_at(struct origins *o, uint64_t tried, uint64_t now_ns)
+{
+	struct addr client = sockets_addr("10.0.0.1:1"), to;
+
+	return origins_begin(o, &client, 53, tried, now_ns, &to);
+}
+
+/* The slot that would be next. */
+static int
+choose(struct origins *o, uint64_t tried, uint64_t now_ns)
+{
+	int slot = begin_at(o, tried, now_ns);
+
+	origins_end(o, slot);
+	return slot;
+}
+
+static struct origin_view
+look(struct origins *o, int slot, uint64_t now_ns)
+{
+	struct origin_view v[APP_ORIGINS_MAX];
+	size_t n = origins_view(o, v, APP_ORIGINS_MAX, now_ns);
+
+	for (size_t i = 0; i < n; i++)
+		if (v[i].slot == slot)
+			return v[i];
+	fail_msg("slot %d is not in use", slot);
+	return v[0];
+}
+
+static size_t
+used(struct origins *o)
+{
+	struct origin_view v[APP_ORIGINS_MAX];
+
+	return origins_view(o, v, APP_ORIGINS_MAX, 0);
+}
+
+/* ---- who gets it ---- */
+
+static void
+test_address(void **state)
+{
+	static const struct {
+		uint16_t first;
+		const char *origin; /* with its first port */
+		uint16_t edge_port;
+		const char *to;
+	} rows[] = {
+		{ 22, "192.0.2.1:2222", 22, "192.0.2.1:2222" },
+		{ 1000, "192.0.2.1:3000", 1000, "192.0.2.1:3000" },
+		{ 1000, "192.0.2.1:3000", 1005, "192.0.2.1:3005" },
+		{ 1000, "192.0.2.1:3000", 2000, "192.0.2.1:4000" },
+		{ 60000, "[2001:db8::1]:1", 65535, "[2001:db8::1]:5536" },
+		{ 1, "127.0.0.2:1", 65535, "127.0.0.2:65535" },
+		{ 1, "127.0.0.2:60000", 5536, "127.0.0.2:65535" },
+	};
+	struct addr client = sockets_addr("10.0.0.1:1"), to;
+	struct app *a = calloc(1, sizeof *a);
+
+	(void)state;
+	assert_non_null(a);
+	a->origins = 1;
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		char buf[ADDR_STR_LEN];
+		struct origins *o;
+
+		a->port_first = rows[i].first;
+		a->origin[0].address = sockets_addr(rows[i].origin);
+		o = origins_new(a);
+		assert_non_null(o);
+		assert_int_equal(
+		    origins_begin(o, &client, rows[i].edge_port, 0, S, &to), 0);
+		assert_string_equal(addr_format(buf, &to), rows[i].to);
+		/* the view has it as it was written */
+		to = look(o, 0, S).address;
+		assert_string_equal(addr_format(buf, &to), rows[i].origin);
+		origins_free(o);
+	}
+	free(a);
+}
+
+/* Sessions are counted where the balance looks for them. */
+static void
+test_counts(void **state)
+{
+	struct origins *o = make(APP_LEAST_CONNECTIONS, 2);
+	int first = begin_at(o, 0, S), second = begin_at(o, 0, S);
+
+	(void)state;
+	assert_int_equal(first + second, 1);
+	assert_int_equal(look(o, 0, S).live, 1);
+	assert_int_equal(look(o, 1, S).live, 1);
+	origins_end(o, second);
+	assert_int_equal(begin_at(o, 0, S), second);
+	origins_end(o, first);
+	origins_end(o, -1);
+	assert_int_equal(look(o, first, S).live, 0);
+	assert_int_equal(look(o, first, S).total, 1);
+	assert_int_equal(look(o, second, S).total, 2);
+	origins_free(o);
+}
+
+/* Each rule of balance is the one that was asked for. */
+static void
+test_balances(void **state)
+{
+	struct origins *o = make(APP_ROUND_ROBIN, 3);
+
+	(void)state;
+	for (int i = 0; i < 9; i++)
+		assert_int_equal(choose(o, 0, S), i % 3);
+	origins_free(o);
+	o = make(APP_SOURCE_HASH, 8);
+	for (int first = choose(o, 0, S), i = 0; i < 9; i++)
+		assert_int_equal(choose(o, 0, S), first);
+	origins_free(o);
+}
+
+/* Failover: each origin once, the ejected and then the down one last. */
 static void
 test_tried(void **state)
 {
 	(void)state;
 	for (size_t b = 0; b < sizeof all / sizeof all[0]; b++) {
-		struct fixture f;
+		struct origins *o = make(all[b], 5);
 		uint64_t tried = 0;
 
-		make(&f, all[b], "11111");
-		f.state[0].down = true;
-		f.state[3].ejected_until_ns = 101 * S;
+		health(o, 0, false);
+		for (int i = 0; i < ORIGIN_EJECT_AFTER; i++)
+			origins_failed(o, 3, 100 * S);
 		for (int n = 0; n < 5; n++) {
-			int got = choose(&f, tried);
+			int got = choose(o, tried, 101 * S);
 
 			assert_in_range(got, 0, 4);
 			assert_int_equal(tried >> got & 1, 0);
@@ -275,7 +211,9 @@ test_tried(void **state)
 				assert_int_equal(got, 0);
 			tried |= 1ull << got;
 		}
-		assert_int_equal(choose(&f, tried), -1);
+		assert_int_equal(choose(o, tried, 101 * S), -1);
+		assert_int_equal(errno, EAGAIN);
+		origins_free(o);
 	}
 }
 
@@ -283,100 +221,294 @@ test_tried(void **state)
 static void
 test_last_known(void **state)
 {
-	(void)state;
-	for (size_t b = 0; b < sizeof all / sizeof all[0]; b++) {
-		struct fixture f;
-		int count[3] = { 0 };
+	struct origins *o = make(APP_ROUND_ROBIN, 3);
 
-		make(&f, all[b], "111");
-		for (int i = 0; i < 3; i++)
-			f.state[i].down = true;
-		for (uint32_t n = 0; n < 300; n++)
-			count[choose_for(&f, n, 1)]++;
-		for (int i = 0; i < 3; i++)
-			assert_true(count[i] > 60);
-		f.state[0].ejected_until_ns = 130 * S;
-		f.state[1].ejected_until_ns = 120 * S;
-		f.state[2].ejected_until_ns = 140 * S;
-		f.state[0].down = f.state[1].down = f.state[2].down = false;
-		assert_int_equal(choose(&f, 0), 1);
-		assert_int_equal(choose(&f, 1u << 1), 0);
-		f.state[1].down = true;
-		assert_int_equal(choose(&f, 0), 0);
+	(void)state;
+	for (unsigned int i = 0; i < 3; i++)
+		health(o, i, false);
+	for (int i = 0; i < 9; i++)
+		assert_int_equal(choose(o, 0, S), i % 3);
+	for (unsigned int i = 0; i < 3; i++)
+		health(o, i, true);
+	for (int i = 0; i < ORIGIN_EJECT_AFTER; i++) {
+		origins_failed(o, 0, 120 * S);
+		origins_failed(o, 1, 110 * S);
+		origins_failed(o, 2, 130 * S);
 	}
+	assert_int_equal(choose(o, 0, 111 * S), 1);
+	assert_int_equal(choose(o, 1u << 1, 111 * S), 0);
+	health(o, 1, false);
+	assert_int_equal(choose(o, 0, 111 * S), 0);
+	origins_free(o);
 }
 
-static void
-test_most_origins(void **state)
-{
-	struct fixture f;
-	uint64_t tried = 0;
-
-	(void)state;
-	make(&f, APP_ROUND_ROBIN,
-	    "1111111111111111111111111111111111111111111111111111111111111111");
-	assert_int_equal(f.app.origins, 64);
-	for (int i = 0; i < 64; i++)
-		tried |= 1ull << choose(&f, tried);
-	assert_true(tried == UINT64_MAX);
-	assert_int_equal(choose(&f, tried), -1);
-}
+/* ---- which are up ---- */
 
 /* After the third failure in a row 10 s, then 20, 40 … 320. */
 static void
 test_ejection(void **state)
 {
-	struct fixture f;
-	struct addr a = client(1, 1);
+	struct origins *o = make(APP_ROUND_ROBIN, 2);
 	uint64_t now = 1000 * S, out_s = ORIGIN_EJECT_S;
 
 	(void)state;
-	make(&f, APP_ROUND_ROBIN, "11");
-	origin_failed(&f.pool, 0, now);
-	origin_failed(&f.pool, 0, now);
-	assert_order(&f, "ab");
+	origins_failed(o, 0, now);
+	origins_failed(o, 0, now);
+	assert_int_equal(choose(o, 0, now), 0);
+	assert_int_equal(choose(o, 0, now), 1);
 	/* a success in between starts the count again */
-	origin_worked(&f.pool, 0);
-	origin_failed(&f.pool, 0, now);
-	origin_failed(&f.pool, 0, now);
-	assert_int_equal(f.state[0].ejected_until_ns, 0);
+	origins_worked(o, 0);
+	origins_failed(o, 0, now);
+	origins_failed(o, 0, now);
+	assert_int_equal(look(o, 0, now).ejected_ns, 0);
 	for (int round = 0; round < 8; round++) {
-		origin_failed(&f.pool, 0, now);
+		origins_failed(o, 0, now);
 		/* failures that were under way do not add to it */
 		for (int i = 0; i < 50; i++)
-			origin_failed(&f.pool, 0, now + S);
+			origins_failed(o, 0, now + S);
+		assert_true(look(o, 0, now).ejected_ns == out_s * S);
 		for (int i = 0; i < 4; i++)
-			assert_int_equal(
-			    origin_choose(&f.pool, &a, 0, now + out_s * S - 1),
-			    1);
+			assert_int_equal(choose(o, 0, now + out_s * S - 1), 1);
 		now += out_s * S;
-		assert_true(origin_choose(&f.pool, &a, 0, now) == 0 ||
-		    origin_choose(&f.pool, &a, 0, now) == 0);
+		assert_true(choose(o, 0, now) == 0 || choose(o, 0, now) == 0);
 		out_s = out_s * 2 > ORIGIN_EJECT_MAX_S ? ORIGIN_EJECT_MAX_S
 						       : out_s * 2;
 	}
-	origin_worked(&f.pool, 0);
-	assert_int_equal(f.state[0].failures, 0);
-	assert_int_equal(f.state[0].ejected_until_ns, 0);
-	origin_failed(&f.pool, -1, now);
-	origin_worked(&f.pool, -1);
+	assert_true(look(o, 0, now).failed > 400);
+	origins_worked(o, 0);
+	assert_int_equal(look(o, 0, now).failures, 0);
+	assert_int_equal(look(o, 0, now).ejected_ns, 0);
+	origins_failed(o, -1, now);
+	origins_worked(o, -1);
+	origins_free(o);
+}
+
+static void
+test_health(void **state)
+{
+	struct origins *o = make(APP_ROUND_ROBIN, 2);
+
+	(void)state;
+	health(o, 1, false);
+	health(o, 7, false); /* nobody */
+	for (int i = 0; i < 4; i++)
+		assert_int_equal(choose(o, 0, S), 0);
+	assert_true(look(o, 0, S).up && !look(o, 1, S).up);
+	health(o, 1, true);
+	assert_true(choose(o, 0, S) == 1 || choose(o, 0, S) == 1);
+	origins_free(o);
+}
+
+/* ---- which there are ---- */
+
+static void
+test_none(void **state)
+{
+	struct origins *o = make(APP_ROUND_ROBIN, 0);
+
+	(void)state;
+	assert_int_equal(choose(o, 0, S), -1);
+	assert_int_equal(errno, ENOENT);
+	assert_int_equal(replace(o, "a"), 0);
+	assert_int_equal(choose(o, 0, S), 0);
+	assert_int_equal(replace(o, ""), 0);
+	assert_int_equal(choose(o, 0, S), -1);
+	assert_int_equal(used(o), 0);
+	origins_free(o);
+}
+
+/* Order does not matter; who stays keeps slot, counts and state. */
+static void
+test_replace_keeps(void **state)
+{
+	struct origins *o = make(APP_ROUND_ROBIN, 3);
+
+	(void)state;
+	health(o, 1, false);
+	origins_failed(o, 2, S);
+	assert_int_equal(begin_at(o, 3, S), 2);
+	assert_int_equal(replace(o, "dcb"), 0);
+	assert_int_equal(used(o), 3);
+	assert_false(look(o, 1, S).up);
+	assert_int_equal(look(o, 2, S).failures, 1);
+	assert_int_equal(look(o, 2, S).live, 1);
+	assert_int_equal(look(o, 2, S).total, 1);
+	/* the place of one that had no sessions is free at once */
+	assert_true(look(o, 0, S).up);
+	assert_int_equal(look(o, 0, S).total, 0);
+	assert_int_equal(
+	    ntohl(look(o, 0, S).address.in.sin_addr.s_addr) & 0xff, 3);
+	origins_free(o);
+}
+
+/* One that is gone serves those it has, and nobody else. */
+static void
+test_replace_drains(void **state)
+{
+	struct origins *o = make(APP_ROUND_ROBIN, 2);
+
+	(void)state;
+	assert_int_equal(begin_at(o, 0, S), 0);
+	assert_int_equal(begin_at(o, 2, S), 0);
+	assert_int_equal(replace(o, "bc"), 0);
+	assert_int_equal(used(o), 3);
+	assert_false(look(o, 0, S).listed);
+	for (int i = 0; i < 10; i++)
+		assert_int_not_equal(choose(o, 0, S), 0);
+	/* nor when nothing else is left */
+	assert_int_equal(choose(o, 6, S), -1);
+	assert_int_equal(errno, EAGAIN);
+	origins_failed(o, 0, S);
+	origins_end(o, 0);
+	assert_int_equal(look(o, 0, S).live, 1);
+	/* back before the last one ended: as it was */
+	assert_int_equal(replace(o, "abc"), 0);
+	assert_true(look(o, 0, S).listed);
+	assert_int_equal(look(o, 0, S).failures, 1);
+	assert_int_equal(replace(o, "bc"), 0);
+	origins_end(o, 0);
+	assert_int_equal(used(o), 2);
+	/* and back later: as if new */
+	assert_int_equal(replace(o, "abc"), 0);
+	assert_int_equal(look(o, 0, S).failures, 0);
+	origins_free(o);
+}
+
+static void
+test_replace_full(void **state)
+{
+	struct app_origin list[APP_ORIGINS_MAX + 1];
+	struct origins *o = make(APP_ROUND_ROBIN, 0);
+	uint64_t tried = 0;
+
+	(void)state;
+	for (unsigned int i = 0; i <= APP_ORIGINS_MAX; i++)
+		list[i] = origin(i);
+	assert_int_equal(replace(o, "a"), 0);
+	assert_int_equal(origins_replace(o, list, APP_ORIGINS_MAX + 1), -1);
+	assert_int_equal(errno, E2BIG);
+	assert_int_equal(used(o), 1);
+	assert_int_equal(origins_replace(o, list, APP_ORIGINS_MAX), 0);
+	assert_int_equal(used(o), APP_ORIGINS_MAX);
+	for (int i = 0; i < APP_ORIGINS_MAX; i++)
+		tried |= 1ull << begin_at(o, tried, S);
+	assert_true(tried == UINT64_MAX);
+	/* all slots have a session: there is no room for a new one */
+	assert_int_equal(origins_replace(o, list + 1, APP_ORIGINS_MAX), -1);
+	assert_int_equal(errno, ENOSPC);
+	assert_false(look(o, 0, S).listed);
+	assert_true(look(o, 63, S).listed);
+	origins_end(o, 0);
+	assert_int_equal(origins_replace(o, list + 1, APP_ORIGINS_MAX), 0);
+	assert_true(look(o, 0, S).listed);
+	origins_free(o);
+}
+
+static void
+test_replace_weights(void **state)
+{
+	struct app_origin list[3] = { origin(0), origin(1), origin(1) };
+	struct origins *o = make(APP_ROUND_ROBIN, 0);
+	int second = 0;
+
+	(void)state;
+	list[1].weight = 0; /* counts as 1 */
+	/* named twice, when new and when known */
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(origins_replace(o, list, 3), 0);
+		assert_int_equal(used(o), 2);
+		assert_int_equal(look(o, 0, S).weight, 1);
+		assert_int_equal(look(o, 1, S).weight, 2);
+	}
+	list[2].weight = 8;
+	assert_int_equal(origins_replace(o, list, 3), 0);
+	for (int i = 0; i < 100; i++)
+		second += choose(o, 0, S);
+	assert_int_equal(second, 90);
+	origins_free(o);
+}
+
+static void
+test_view_is_bounded(void **state)
+{
+	struct origins *o = make(APP_ROUND_ROBIN, 5);
+	struct origin_view v[3] = { 0 };
+
+	(void)state;
+	assert_int_equal(origins_view(o, v, 2, S), 2);
+	assert_int_equal(v[1].slot, 1);
+	assert_int_equal(v[2].address.sa.sa_family, AF_UNSPEC);
+	origins_free(o);
+}
+
+/* ---- from several threads ---- */
+
+#define THREADS 4
+#define SESSIONS 20000
+
+static void *
+sessions(void *context)
+{
+	struct origins *o = context;
+
+	for (int i = 0; i < SESSIONS; i++) {
+		int slot = begin_at(o, 0, S);
+
+		if (i % 7 == 0)
+			origins_failed(o, slot, S);
+		else
+			origins_worked(o, slot);
+		origins_end(o, slot);
+	}
+	return NULL;
+}
+
+/* Workers come and go, names change: no count is lost. */
+static void
+test_threads(void **state)
+{
+	struct origins *o = make(APP_LEAST_CONNECTIONS, 4);
+	struct origin_view v[APP_ORIGINS_MAX];
+	pthread_t thread[THREADS];
+	size_t n;
+
+	(void)state;
+	for (int i = 0; i < THREADS; i++)
+		assert_int_equal(
+		    pthread_create(&thread[i], NULL, sessions, o), 0);
+	for (int i = 0; i < 2000; i++) {
+		health(o, (unsigned int)i % 6, i % 3 == 0);
+		assert_int_equal(replace(o, i % 2 ? "abcd" : "cdef"), 0);
+		n = origins_view(o, v, APP_ORIGINS_MAX, S);
+		assert_in_range(n, 4, 6);
+	}
+	for (int i = 0; i < THREADS; i++)
+		pthread_join(thread[i], NULL);
+	n = origins_view(o, v, APP_ORIGINS_MAX, S);
+	assert_int_equal(n, 4);
+	for (size_t i = 0; i < n; i++)
+		assert_int_equal(v[i].live, 0);
+	origins_free(o);
 }
 
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_round_robin),
-		cmocka_unit_test(test_round_robin_down),
-		cmocka_unit_test(test_least_connections),
-		cmocka_unit_test(test_hash_stable),
-		cmocka_unit_test(test_hash_order),
-		cmocka_unit_test(test_hash_weights),
-		cmocka_unit_test(test_hash_down),
+		cmocka_unit_test(test_address),
+		cmocka_unit_test(test_counts),
+		cmocka_unit_test(test_balances),
 		cmocka_unit_test(test_tried),
 		cmocka_unit_test(test_last_known),
-		cmocka_unit_test(test_most_origins),
 		cmocka_unit_test(test_ejection),
+		cmocka_unit_test(test_health),
+		cmocka_unit_test(test_none),
+		cmocka_unit_test(test_replace_keeps),
+		cmocka_unit_test(test_replace_drains),
+		cmocka_unit_test(test_replace_full),
+		cmocka_unit_test(test_replace_weights),
+		cmocka_unit_test(test_view_is_bounded),
+		cmocka_unit_test(test_threads),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -77,7 +77,7 @@ make_app(void)
 static struct service *
 make_service(const struct app *a)
 {
-	struct service *v = service_new(a, 2, 100);
+	struct service *v = service_new(a, 100);
 
 	assert_non_null(v);
 	return v;
@@ -310,6 +310,70 @@ every_change_is_seen(void **state)
 	}
 }
 
+/*
+ * Flips each byte of the struct in turn, so that a new field that nobody
+ * compares is found. Not compared: list pointers (the lists are, above),
+ * places of arrays that are not in use, flow labels and padding.
+ */
+#define UNUSED(from, upto)                                             \
+	{                                                              \
+		offsetof(struct app, from), offsetof(struct app, upto) \
+	}
+#define FLOWINFO(address)                                               \
+	{                                                               \
+		offsetof(struct app, address.in6.sin6_flowinfo),        \
+		    offsetof(struct app, address.in6.sin6_flowinfo) + 4 \
+	}
+static const struct {
+	size_t from, upto;
+} silent[] = {
+	UNUSED(edge[1], origins),
+	UNUSED(origin[1], balance),
+	UNUSED(allow, trusts),
+	UNUSED(trust, timeouts),
+	FLOWINFO(edge[0]),
+	FLOWINFO(origin[0].address),
+	/* padding */
+	{ offsetof(struct app, timeouts) + sizeof(struct app_timeouts),
+	    offsetof(struct app, limits) },
+	{ offsetof(struct app, name) + strlen("story") + 1,
+	    offsetof(struct app, proto) },
+	{ offsetof(struct app, limits.connections_per_prefix) + 4,
+	    offsetof(struct app, limits.new_per_s) },
+};
+
+static bool
+is_silent(size_t byte)
+{
+	for (size_t i = 0; i < sizeof silent / sizeof *silent; i++)
+		if (byte >= silent[i].from && byte < silent[i].upto)
+			return true;
+	return false;
+}
+
+static void
+every_byte_is_compared(void **state)
+{
+	struct app *a = calloc(1, sizeof *a), *b = calloc(1, sizeof *b);
+
+	(void)state;
+	assert_true(a != NULL && b != NULL);
+	*a = make_app();
+	a->edge[0] = sockets_addr("[2001:db8::1]:1");
+	a->origin[0].address = sockets_addr("[2001:db8::2]:1");
+	for (size_t i = 0; i < sizeof *a; i++) {
+		memcpy(b, a, sizeof *a);
+		((uint8_t *)b)[i] ^= 1;
+		if (!is_silent(i) && service_same(a, b))
+			fail_msg("byte %zu of struct app is not compared: "
+				 "a field for service_same(), or padding for "
+				 "silent[]",
+			    i);
+	}
+	free(a);
+	free(b);
+}
+
 int
 main(void)
 {
@@ -321,6 +385,7 @@ main(void)
 		cmocka_unit_test(a_greedy_client_starves_nobody),
 		cmocka_unit_test(the_firewall_comes_first),
 		cmocka_unit_test(every_change_is_seen),
+		cmocka_unit_test(every_byte_is_compared),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

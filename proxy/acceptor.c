@@ -23,6 +23,7 @@ struct door {
 struct acceptor {
 	struct ev_loop *loop;
 	struct sessions *sessions;
+	struct tally_worker *tally;
 	struct door *doors;
 	size_t count;
 	ev_timer pause; /* until accept is tried again */
@@ -68,6 +69,7 @@ out_of_fds(struct acceptor *a, int listener)
 	}
 	a->reserve_fd = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
 	watch_all(a, false);
+	tally_raise(&a->tally->accept_pauses, 1);
 	ev_timer_stop(a->loop, &a->pause);
 	ev_timer_set(&a->pause, PAUSE_S, 0);
 	ev_timer_start(a->loop, &a->pause);
@@ -118,7 +120,8 @@ accept_event(struct ev_loop *loop, ev_io *io, int events)
 }
 
 struct acceptor *
-acceptor_new(struct ev_loop *loop, struct sessions *sessions)
+acceptor_new(
+    struct ev_loop *loop, struct sessions *sessions, struct tally_worker *tally)
 {
 	struct acceptor *a = calloc(1, sizeof *a);
 
@@ -126,6 +129,7 @@ acceptor_new(struct ev_loop *loop, struct sessions *sessions)
 		return NULL;
 	a->loop = loop;
 	a->sessions = sessions;
+	a->tally = tally;
 	a->reserve_fd = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
 	ev_timer_init(&a->pause, pause_event, 0, 0);
 	a->pause.data = a;

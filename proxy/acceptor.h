@@ -16,7 +16,8 @@
 struct acceptor; /* opaque: watchers that must outlive their listeners */
 
 /* NULL with errno. */
-struct acceptor *acceptor_new(struct ev_loop *loop, struct sessions *sessions);
+struct acceptor *acceptor_new(struct ev_loop *loop, struct sessions *sessions,
+    struct tally_worker *tally);
 void acceptor_free(struct acceptor *a);
 
 /*

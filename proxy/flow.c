@@ -308,6 +308,7 @@ flow_add(struct flow_table *t, const struct addr *client,
 	f->client = *client;
 	f->edge = *edge;
 	f->origin_slot = -1;
+	f->born_ms = f->active_ms = now_ms;
 	f->expires_ms = now_ms + idle_ms;
 	head = bucket_of(t, client, edge);
 	f->bucket_next = *head;
@@ -335,6 +336,7 @@ flow_touch(struct flow_table *t, struct flow *f, uint64_t now_ms,
 
 	/* Later: the wheel finds out when the old time comes. */
 	f->expires_ms = expires_ms;
+	f->active_ms = now_ms;
 	if (sooner) {
 		wheel_remove(t, f);
 		wheel_add(t, f);

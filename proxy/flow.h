@@ -30,7 +30,7 @@ struct flow {
 	int fd; /* connected socket to the origin, -1 none */
 	bool replied;
 	uint64_t connect_us; /* Unix */
-	uint64_t expires_ms; /* monotonic */
+	uint64_t born_ms, active_ms, expires_ms; /* monotonic */
 	uint64_t client_bytes, origin_bytes;
 	uint32_t client_packets, origin_packets;
 };

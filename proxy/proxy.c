@@ -83,6 +83,20 @@ proxy_drop_services(struct service **list, size_t n)
 	free(list);
 }
 
+/* An application that changed goes on with its numbers. */
+static struct tally_book *
+book_of(const struct proxy *p, const struct app *a)
+{
+	for (size_t i = 0; p->services != NULL && i < p->current->apps; i++) {
+		struct service *v = p->services[i];
+
+		if (strcmp(v->app.name, a->name) == 0 &&
+		    v->app.proto == a->proto)
+			return v->book;
+	}
+	return NULL;
+}
+
 static struct service *
 unchanged(const struct proxy *p, const struct app *a)
 {
@@ -104,8 +118,9 @@ proxy_services(const struct proxy *p, const struct proxy_settings *s)
 	while (list != NULL && n < s->apps) {
 		list[n] = unchanged(p, &s->app[n]);
 		if (list[n] == NULL)
-			list[n] = service_new(&s->app[n],
-			    s->app[n].proto == SOCK_TCP ? sessions : flows);
+			list[n] = service_new(&s->app[n], workers,
+			    s->app[n].proto == SOCK_TCP ? sessions : flows,
+			    book_of(p, &s->app[n]));
 		if (list[n] == NULL)
 			break;
 		n++;

@@ -25,6 +25,7 @@ struct pworker {
 	struct sessions *sessions;
 	struct acceptor *acceptor;
 	struct udp_worker *udp;
+	struct tally_worker tally;
 
 	_Atomic(struct pworker_config *) next; /* from the main thread */
 	atomic_uint handed, adopted; /* configurations, counted */
@@ -157,6 +158,8 @@ allocate(struct pworker *w)
 	struct sessions_setup sessions = {
 		.loop = w->loop,
 		.log = w->setup.log,
+		.worker = w->setup.index,
+		.tally = &w->tally,
 		.max = w->setup.tcp_sessions,
 		.splice_after = w->setup.splice_after,
 		.keepalive_s = w->setup.keepalive_s,
@@ -164,12 +167,14 @@ allocate(struct pworker *w)
 	struct udp_setup udp = {
 		.loop = w->loop,
 		.log = w->setup.log,
+		.worker = w->setup.index,
+		.tally = &w->tally,
 		.flows = w->setup.udp_flows,
 	};
 	w->sessions = sessions_new(&sessions);
 	if (w->sessions == NULL)
 		return -1;
-	w->acceptor = acceptor_new(w->loop, w->sessions);
+	w->acceptor = acceptor_new(w->loop, w->sessions, &w->tally);
 	w->udp = udp_worker_new(&udp);
 	return w->acceptor != NULL && w->udp != NULL ? 0 : -1;
 }
@@ -250,6 +255,12 @@ pworker_stop(struct pworker *w, uint64_t ends_ns)
 {
 	atomic_store(&w->stop_ns, ends_ns);
 	ev_async_send(w->loop, &w->wake);
+}
+
+struct tally_worker *
+pworker_tally(struct pworker *w)
+{
+	return &w->tally;
 }
 
 bool

@@ -59,6 +59,8 @@ bool pworker_settled(const struct pworker *w);
  * are open at `ends_ns` (monotonic) are reset. May be said again, to hurry.
  */
 void pworker_stop(struct pworker *w, uint64_t ends_ns);
+/* Its numbers, to be read at any time. */
+struct tally_worker *pworker_tally(struct pworker *w);
 bool pworker_ended(const struct pworker *w);
 void pworker_join(struct pworker *w);
 

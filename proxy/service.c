@@ -95,6 +95,7 @@ destroy(struct service *v)
 	free(v->app.deny);
 	free(v->app.trust);
 	origins_free(v->origins);
+	tally_book_release(v->book);
 	if (in != NULL) {
 		admission_free(in->clients);
 		limit_free(in->rate);
@@ -106,18 +107,21 @@ destroy(struct service *v)
 }
 
 struct service *
-service_new(const struct app *a, size_t capacity)
+service_new(const struct app *a, size_t workers, size_t capacity,
+    struct tally_book *book)
 {
 	struct service *v = calloc(1, sizeof *v);
 
 	if (v == NULL)
 		return NULL;
 	v->inner = calloc(1, sizeof *v->inner);
+	v->book =
+	    book != NULL ? tally_book_hold(book) : tally_book_new(workers);
 	if (v->inner != NULL) {
 		pthread_mutex_init(&v->inner->mutex, NULL);
 		atomic_store(&v->inner->holders, 1);
 	}
-	if (copy_app(&v->app, a) == 0 && v->inner != NULL &&
+	if (copy_app(&v->app, a) == 0 && v->inner != NULL && v->book != NULL &&
 	    make_limits(v, capacity) == 0)
 		v->origins = origins_new(&v->app);
 	if (v->origins != NULL)
@@ -180,13 +184,22 @@ count_in(struct service *v, const struct addr *client)
 }
 
 enum status
-service_enter(struct service *v, const struct addr *client, uint64_t now_ns)
+service_enter(struct service *v, struct tally *t, const struct addr *client,
+    uint64_t now_ns)
 {
+	enum tally_key why;
+
 	if (app_firewall(&v->app, client) == APP_DENY)
-		return STATUS_FIREWALL;
-	if (!within_rate(v->inner, client, now_ns) || !count_in(v, client))
-		return STATUS_UNAVAILABLE;
-	return STATUS_OPEN;
+		why = TALLY_REFUSED_FIREWALL;
+	else if (!within_rate(v->inner, client, now_ns))
+		why = TALLY_REFUSED_RATE;
+	else if (!count_in(v, client))
+		why = TALLY_REFUSED_LIMIT;
+	else
+		return STATUS_OPEN;
+	tally_add(t, why, 1);
+	return why == TALLY_REFUSED_FIREWALL ? STATUS_FIREWALL
+					     : STATUS_UNAVAILABLE;
 }
 
 void

@@ -14,27 +14,32 @@
 #include "proxy/app.h"
 #include "proxy/origin.h"
 #include "proxy/status.h"
+#include "proxy/tally.h"
 
 struct service {
 	struct app app; /* a copy of its own, lists included */
 	struct origins *origins; /* as they are now */
 	/* 0, or when the sessions of a removed one must end (monotonic) */
 	_Atomic uint64_t ends_ns;
+	struct tally_book *book; /* held */
 	struct service_inner *inner;
 };
 
-/* `capacity`: sessions or flows that all workers together can have. NULL with
- * errno. The caller holds it. */
-struct service *service_new(const struct app *a, size_t capacity);
+/* `capacity`: sessions or flows that all workers together can have. `book`: of
+ * the application's numbers so far, NULL for a new one. NULL with errno. The
+ * caller holds it. */
+struct service *service_new(const struct app *a, size_t workers,
+    size_t capacity, struct tally_book *book);
 struct service *service_hold(struct service *v);
 void service_release(struct service *v); /* NULL is fine */
 
 /*
  * Whether `client` may have one more: STATUS_OPEN and it is counted in (once
  * service_leave is due), STATUS_FIREWALL, or STATUS_UNAVAILABLE for a limit.
+ * Why not is counted on the worker's sheet `t`.
  */
-enum status
-service_enter(struct service *v, const struct addr *client, uint64_t now_ns);
+enum status service_enter(struct service *v, struct tally *t,
+    const struct addr *client, uint64_t now_ns);
 void service_leave(struct service *v, const struct addr *client);
 
 /*

@@ -181,6 +181,7 @@ forget(struct session *s)
 	if (s->entered)
 		service_leave(s->service, &s->client_address);
 	service_release(s->service);
+	tally_raise(&t->setup.tally->sessions_ended, 1);
 	list_remove(s);
 	s->next = t->free;
 	t->free = s;
@@ -219,12 +220,30 @@ session_leave_origin(struct session *s)
 	s->chosen = -1;
 }
 
+static void
+count_end(const struct session *s, enum status status)
+{
+	if (!s->entered) {
+		/* who may not come in has been counted by service_enter() */
+		if (status != STATUS_FIREWALL && status != STATUS_UNAVAILABLE)
+			tally_add(s->tally, TALLY_REFUSED_HEADER, 1);
+		return;
+	}
+	tally_end(s->tally, status);
+	if (s->state == SESSION_OPEN)
+		tally_duration(
+		    s->tally, (uint64_t)((now_s() - s->clock.born) * 1e6));
+	else
+		tally_add(s->tally, TALLY_NO_ORIGIN, 1);
+}
+
 void
 session_close(struct session *s, enum status status, bool reset)
 {
 	if (relay_waiting(&s->client.relay) > 0 ||
 	    relay_waiting(&s->origin.relay) > 0)
 		reset = true;
+	count_end(s, status);
 	if (!s->entered)
 		session_tell_refused(
 		    s->table, s->service, &s->client_address, &s->edge, status);
@@ -242,6 +261,21 @@ session_close(struct session *s, enum status status, bool reset)
 
 /* ---- open: both directions ---- */
 
+static enum relay_result
+move(struct half *h)
+{
+	struct session *s = h->session;
+	uint64_t before = h->relay.bytes;
+	enum relay_result result =
+	    relay_move(&h->relay, s->table->pool, h->io.fd, h->other->io.fd);
+
+	tally_add(s->tally,
+	    h->side == STATUS_SIDE_CLIENT ? TALLY_CLIENT_BYTES
+					  : TALLY_ORIGIN_BYTES,
+	    h->relay.bytes - before);
+	return result;
+}
+
 /*
  * `h` takes nothing any more. What it sent before, it meant to send: a server
  * that answers without reading all of a request ends like this.
@@ -254,8 +288,7 @@ half_broken(struct half *h, int error)
 
 	relay_drop(&h->other->relay, s->table->pool);
 	for (int i = 0; i < LAST_MOVES && result == RELAY_TURN; i++)
-		result = relay_move(
-		    &h->relay, s->table->pool, h->io.fd, h->other->io.fd);
+		result = move(h);
 	session_close(s, status_from_errno(h->side, error), true);
 }
 
@@ -284,8 +317,7 @@ session_move(struct half *h)
 
 	if (h->ended)
 		return true;
-	switch (
-	    relay_move(&h->relay, s->table->pool, h->io.fd, h->other->io.fd)) {
+	switch (move(h)) {
 	case RELAY_DRAINED:
 	case RELAY_TURN:
 	case RELAY_BLOCKED:
@@ -398,9 +430,11 @@ enum status
 session_enter(struct session *s, uint64_t now_ns)
 {
 	enum status status =
-	    service_enter(s->service, &s->client_address, now_ns);
+	    service_enter(s->service, s->tally, &s->client_address, now_ns);
 
 	s->entered = status == STATUS_OPEN;
+	if (s->entered)
+		tally_add(s->tally, TALLY_BEGUN, 1);
 	return status;
 }
 
@@ -419,6 +453,7 @@ init(struct session *s, struct sessions *t, struct service *v, int fd,
 {
 	*s = (struct session){ .table = t,
 		.service = service_hold(v),
+		.tally = tally_book_sheet(v->book, t->setup.worker),
 		.client_address = *client,
 		.edge = *edge,
 		.asked = *edge,
@@ -430,6 +465,7 @@ init(struct session *s, struct sessions *t, struct service *v, int fd,
 	ev_timer_init(&s->timer, timer_event, 0, 0);
 	s->timer.data = s;
 	list_add(s);
+	tally_raise(&t->setup.tally->sessions_begun, 1);
 }
 
 void
@@ -438,26 +474,30 @@ session_begin(struct sessions *t, struct service *v, int fd,
 {
 	/* who its client is will be told, and then whether that may come in */
 	bool later = app_trusts(&v->app, client);
+	struct tally *tally = tally_book_sheet(v->book, t->setup.worker);
 	enum status status = later
 	    ? STATUS_OPEN
-	    : service_enter(v, client, clock_monotonic_ns());
+	    : service_enter(v, tally, client, clock_monotonic_ns());
 	struct session *s = status == STATUS_OPEN ? slot_take(t) : NULL;
 
 	if (s == NULL) {
 		if (status == STATUS_OPEN) {
 			if (!later)
 				service_leave(v, client);
+			tally_add(tally, TALLY_REFUSED_FULL, 1);
 			status = STATUS_UNAVAILABLE;
 		}
 		refuse(t, v, fd, client, edge, status);
 		return;
 	}
 	init(s, t, v, fd, client, edge);
-	s->entered = !later;
-	if (later)
+	if (later) {
 		session_await_header(s);
-	else
-		session_connect(s, STATUS_CONNECT_FAILED);
+		return;
+	}
+	s->entered = true;
+	tally_add(tally, TALLY_BEGUN, 1);
+	session_connect(s, STATUS_CONNECT_FAILED);
 }
 
 /* ---- making and ending ---- */

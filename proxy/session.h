@@ -28,6 +28,8 @@ struct sessions; /* opaque: slots, watchers and timers that must agree */
 struct sessions_setup {
 	struct ev_loop *loop;
 	struct eventlog *log; /* NULL: none */
+	size_t worker; /* index, for its sheets */
+	struct tally_worker *tally; /* of this worker */
 	size_t max;
 	uint64_t splice_after;
 	int keepalive_s;

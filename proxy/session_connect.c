@@ -29,6 +29,7 @@ connected(struct session *s)
 	ev_set_cb(&s->origin.io, session_half_event);
 	origins_worked(s->service->origins, s->chosen);
 	put_header(s);
+	tally_add(s->tally, TALLY_CONNECTED, 1);
 	session_set_state(s, SESSION_OPEN);
 	session_tell(s, EVENT_CONNECT, STATUS_OPEN);
 	/* the client's first bytes are here already, more often than not */
@@ -40,6 +41,7 @@ void
 session_connect_failed(struct session *s, enum status status)
 {
 	origins_failed(s->service->origins, s->chosen, clock_monotonic_ns());
+	tally_connect_failed(s->tally, status);
 	session_half_close(&s->origin, true);
 	session_tell(s, EVENT_ORIGIN_ERROR, status);
 	session_leave_origin(s);
@@ -103,6 +105,7 @@ session_connect(struct session *s, enum status last)
 			tell_lack(s->table);
 		else
 			origins_failed(origins, s->chosen, now_ns);
+		tally_connect_failed(s->tally, last);
 		session_tell(s, EVENT_ORIGIN_ERROR, last);
 		session_leave_origin(s);
 	}

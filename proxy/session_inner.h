@@ -31,6 +31,7 @@ struct session {
 	struct sessions *table;
 	struct session *next, *prev; /* open ones; free ones use `next` */
 	struct service *service;
+	struct tally *tally; /* of the service, this worker's sheet */
 	struct session_clock clock; /* monotonic */
 	struct addr client_address, edge;
 	struct addr asked; /* the edge, or what a trusted peer says of it */

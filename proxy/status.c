@@ -97,6 +97,50 @@ status_from_connect(int error)
 	}
 }
 
+static const enum status kinds[STATUS_KINDS] = {
+	STATUS_OPEN,
+	STATUS_CLOSED,
+	STATUS_HEADER_BAD,
+	STATUS_FIREWALL,
+	STATUS_HEADER_LATE,
+	STATUS_ORIGIN_RESET,
+	STATUS_ORIGIN_TIMEDOUT,
+	STATUS_ORIGIN_UNREACHABLE,
+	STATUS_ORIGIN_REFUSED,
+	STATUS_ORIGIN_PIPE,
+	STATUS_CLIENT_REFUSED,
+	STATUS_CLIENT_UNREACHABLE,
+	STATUS_CLIENT_TIMEDOUT,
+	STATUS_CLIENT_PIPE,
+	STATUS_CLIENT_RESET,
+	STATUS_UNAVAILABLE,
+	STATUS_CONNECT_FAILED,
+	STATUS_CONNECT_REFUSED,
+	STATUS_CONNECT_TIMEDOUT,
+	STATUS_CONNECT_UNREACHABLE,
+	STATUS_CONNECT_INTERNAL,
+	STATUS_RESOLVE_FAILED,
+	STATUS_RESOLVE_EMPTY,
+	STATUS_ORIGIN_BLOCKED,
+	STATUS_RESOLVE_TIMEDOUT,
+};
+
+unsigned int
+status_index(enum status status)
+{
+	unsigned int i = 0;
+
+	while (i < STATUS_KINDS - 1 && kinds[i] != status)
+		i++;
+	return i;
+}
+
+enum status
+status_at(unsigned int index)
+{
+	return kinds[index < STATUS_KINDS ? index : 0];
+}
+
 const char *
 status_str(enum status status)
 {

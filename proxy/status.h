@@ -50,4 +50,9 @@ enum status status_from_connect(int error);
 
 const char *status_str(enum status status); /* plain words */
 
+/* Its place among all of them, 0 to STATUS_KINDS - 1; and back. */
+#define STATUS_KINDS 25
+unsigned int status_index(enum status status);
+enum status status_at(unsigned int index);
+
 #endif

@@ -256,6 +256,7 @@ add_listener(struct udp_worker *w, const struct post *p, size_t place)
 		return -1;
 	}
 	l->service = service_hold(p->service);
+	l->tally = tally_book_sheet(p->service->book, w->setup.worker);
 	w->listeners[place] = l;
 	return 0;
 }
@@ -289,11 +290,13 @@ retire(struct udp_worker *w, uint32_t i)
 }
 
 static void
-switch_service(struct udp_listener *l, struct service *v)
+switch_service(
+    const struct udp_worker *w, struct udp_listener *l, struct service *v)
 {
 	struct service *old = l->service;
 
 	l->service = service_hold(v);
+	l->tally = tally_book_sheet(v->book, w->setup.worker);
 	service_release(old);
 	sock_udp_gro(l->fd, v->app.header == APP_HEADER_OFF);
 	l->wanted = true;
@@ -359,7 +362,7 @@ commit(struct udp_worker *w, const struct post *posts, size_t n,
 {
 	for (size_t i = 0; i < n; i++)
 		switch_service(
-		    w->listeners[by_fd[posts[i].fd]], posts[i].service);
+		    w, w->listeners[by_fd[posts[i].fd]], posts[i].service);
 	for (uint32_t i = 0; i < w->listeners_cap; i++) {
 		struct udp_listener *l = w->listeners[i];
 
@@ -473,10 +476,4 @@ size_t
 udp_worker_flows(const struct udp_worker *w)
 {
 	return flow_count(w->table);
-}
-
-const struct udp_counters *
-udp_worker_counters(const struct udp_worker *w)
-{
-	return &w->counters;
 }

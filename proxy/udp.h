@@ -15,28 +15,16 @@
 
 #include "proxy/edge.h"
 #include "proxy/eventlog.h"
+#include "proxy/tally.h"
 
 struct udp_worker; /* opaque: table, epoll set and slots that must agree */
 
 struct udp_setup {
 	struct ev_loop *loop;
 	struct eventlog *log; /* NULL: none */
+	size_t worker; /* index, for its sheets */
+	struct tally_worker *tally; /* of this worker */
 	uint32_t flows; /* at most; each is a descriptor */
-};
-
-struct udp_counters {
-	/* datagrams */
-	uint64_t from_clients, to_origins;
-	uint64_t from_origins, to_clients;
-	/* dropped: */
-	uint64_t refused_flow; /* firewall, limits, no origin, draining */
-	uint64_t refused_origin; /* by the kernel on the way to the origin */
-	uint64_t refused_client; /* on the way to the client */
-	uint64_t bad_header; /* a reply without its Simple Proxy header */
-	uint64_t over_rate; /* bytes_per_s */
-	uint64_t group; /* sent to a broadcast or multicast address */
-	/* flows */
-	uint64_t flows_begun, flows_evicted;
 };
 
 /*
@@ -68,6 +56,5 @@ int udp_worker_listen(struct udp_worker *w, const struct post *posts, size_t n);
 void udp_worker_end_by(struct udp_worker *w, uint64_t ends_ns);
 
 size_t udp_worker_flows(const struct udp_worker *w);
-const struct udp_counters *udp_worker_counters(const struct udp_worker *w);
 
 #endif

@@ -101,6 +101,8 @@ connect_origin(struct udp_worker *w, const struct service *v, struct flow *f)
 		if (f->fd >= 0)
 			return STATUS_OPEN;
 		last = status_from_connect(errno);
+		tally_connect_failed(
+		    w->sides[flow_index(w->table, f)].tally, last);
 		if (last == STATUS_UNAVAILABLE) {
 			tell_lack(w);
 			return last;
@@ -121,6 +123,7 @@ start(struct udp_worker *w, struct flow *f)
 	f->connect_us = clock_realtime_us();
 	s->ends_ms = lifetime_ms > 0 ? w->now_ms + lifetime_ms : UINT64_MAX;
 	if (status == STATUS_OPEN && udp_watch(w, f->fd, i) == 0) {
+		tally_add(s->tally, TALLY_CONNECTED, 1);
 		tell(w, f, EVENT_CONNECT, STATUS_OPEN);
 		return true;
 	}
@@ -136,7 +139,7 @@ udp_flow_begin(struct udp_worker *w, uint32_t listener,
 {
 	struct udp_listener *l = w->listeners[listener];
 	struct service *v = l->service;
-	enum status status = service_enter(v, client, w->now_ns);
+	enum status status = service_enter(v, l->tally, client, w->now_ns);
 	struct flow *f;
 
 	if (status != STATUS_OPEN) {
@@ -149,10 +152,12 @@ udp_flow_begin(struct udp_worker *w, uint32_t listener,
 	    w->table, client, edge, w->now_ms, v->app.timeouts.idle_ms, true);
 	f->listener = listener;
 	w->sides[flow_index(w->table, f)].service = service_hold(v);
+	w->sides[flow_index(w->table, f)].tally = l->tally;
 	l->flows++;
+	tally_add(l->tally, TALLY_BEGUN, 1);
+	tally_raise(&w->setup.tally->flows_begun, 1);
 	if (!start(w, f))
 		return NULL;
-	w->counters.flows_begun++;
 	if (!ev_is_active(&w->tick))
 		ev_timer_again(w->setup.loop, &w->tick);
 	return f;
@@ -207,6 +212,22 @@ udp_flow_fault(struct udp_worker *w, struct flow *f, int error)
 
 /* --- ending --- */
 
+static void
+count_end(const struct udp_worker *w, const struct flow *f, enum status status)
+{
+	struct tally *t = w->sides[flow_index(w->table, f)].tally;
+
+	tally_raise(&w->setup.tally->flows_ended, 1);
+	tally_end(t, status);
+	if (f->fd < 0) {
+		tally_add(t, TALLY_NO_ORIGIN, 1);
+		return;
+	}
+	tally_duration(t, (w->now_ms - f->born_ms) * 1000);
+	if (status == STATUS_UNAVAILABLE)
+		tally_add(t, TALLY_EVICTED, 1);
+}
+
 void
 udp_flow_closed(void *context, struct flow *f, enum status status)
 {
@@ -219,13 +240,13 @@ udp_flow_closed(void *context, struct flow *f, enum status status)
 		if (w->d->at[i].owner == index)
 			w->d->at[i].owner = DGRAMS_NONE;
 	tell(w, f, f->fd >= 0 ? EVENT_DISCONNECT : EVENT_ORIGIN_ERROR, status);
+	count_end(w, f, status);
 	if (f->fd >= 0)
 		close(f->fd); /* which takes it out of the epoll set too */
 	leave_origin(s->service, f);
-	if (f->fd >= 0 && status == STATUS_UNAVAILABLE)
-		w->counters.flows_evicted++;
 	w->listeners[f->listener]->flows--;
 	service_leave(s->service, &f->client);
 	service_release(s->service);
 	s->service = NULL;
+	s->tally = NULL;
 }

@@ -17,6 +17,7 @@
 
 struct udp_listener {
 	struct service *service; /* held; NULL: this place is free */
+	struct tally *tally; /* of the service, this worker's sheet */
 	struct addr edge;
 	int fd;
 	bool wildcard; /* local addresses come with each datagram */
@@ -28,6 +29,7 @@ struct udp_listener {
 /* Beside each flow of the table, by its index. */
 struct udp_side {
 	struct service *service; /* held */
+	struct tally *tally; /* as of the listener */
 	uint64_t ends_ms; /* by lifetime; UINT64_MAX: never */
 };
 
@@ -49,7 +51,6 @@ struct udp_worker {
 	uint64_t service_ends_ns; /* the first end of a service; 0: none */
 	struct limit *told, *told_client; /* lines about refused clients */
 	struct log_gate no_socket;
-	struct udp_counters counters;
 };
 
 /* epoll data: a listener or a flow by index. */

@@ -62,8 +62,9 @@ send_to_origin(struct udp_worker *w, struct flow *f, const uint8_t *which,
 			put_header(
 			    s->service->app.header, f, &w->d->at[which[i]]);
 	refused = dgrams_send(w->d, f->fd, which, n, false, &error);
-	w->counters.to_origins += datagrams - refused;
-	w->counters.refused_origin += refused;
+	tally_add(s->tally, TALLY_TO_ORIGINS, datagrams - refused);
+	if (refused > 0)
+		tally_add(s->tally, TALLY_DROP_TO_ORIGIN, refused);
 	/* The first one may be the one that did not go. */
 	if (refused > 0 && headers == 0)
 		f->headers = 0;
@@ -98,14 +99,15 @@ send_all_to_origins(struct udp_worker *w)
 }
 
 static bool
-is_sendable(struct udp_worker *w, struct service *v, const struct dgram *g)
+is_sendable(
+    const struct udp_worker *w, const struct udp_side *s, const struct dgram *g)
 {
 	/* A reload has just asked for headers, and this run came before. */
-	if (g->segment > 0 && v->app.header != APP_HEADER_OFF)
+	if (g->segment > 0 && s->service->app.header != APP_HEADER_OFF)
 		return false;
-	if (service_bytes(v, g->len, w->now_ns))
+	if (service_bytes(s->service, g->len, w->now_ns))
 		return true;
-	w->counters.over_rate += dgrams_held(g);
+	tally_add(s->tally, TALLY_DROP_RATE, dgrams_held(g));
 	return false;
 }
 
@@ -129,24 +131,28 @@ flow_of(struct udp_worker *w, uint32_t listener, const struct dgram *g)
 static void
 take_from_client(struct udp_worker *w, uint32_t listener, struct dgram *g)
 {
+	struct tally *t = w->listeners[listener]->tally;
 	unsigned int held = dgrams_held(g);
+	const struct udp_side *s;
 	struct flow *f;
 
-	w->counters.from_clients += held;
+	tally_add(t, TALLY_FROM_CLIENTS, held);
 	/* Nobody can be answered from a group's address, or at port 0. */
 	if (g->group || addr_port(&g->peer) == 0) {
-		w->counters.group += held;
+		tally_add(t, TALLY_DROP_GROUP, held);
 		return;
 	}
 	f = flow_of(w, listener, g);
 	if (f == NULL) {
-		w->counters.refused_flow += held;
+		tally_add(t, TALLY_DROP_NO_FLOW, held);
 		return;
 	}
 	flow_touch(
 	    w->table, f, w->now_ms, udp_flow_idle_ms(w, f), false, g->len);
 	f->client_packets += held - 1;
-	if (is_sendable(w, w->sides[flow_index(w->table, f)].service, g))
+	s = &w->sides[flow_index(w->table, f)];
+	tally_add(s->tally, TALLY_CLIENT_BYTES, g->len);
+	if (is_sendable(w, s, g))
 		g->owner = flow_index(w->table, f);
 }
 
@@ -189,8 +195,11 @@ udp_pass_flush(struct udp_worker *w)
 		}
 		refused = dgrams_send(
 		    d, w->listeners[via]->fd, which, n, true, &error);
-		w->counters.to_clients += datagrams - refused;
-		w->counters.refused_client += refused;
+		tally_add(w->listeners[via]->tally, TALLY_TO_CLIENTS,
+		    datagrams - refused);
+		if (refused > 0)
+			tally_add(w->listeners[via]->tally,
+			    TALLY_DROP_TO_CLIENT, refused);
 	}
 	d->count = 0;
 }
@@ -215,25 +224,27 @@ strip_header(struct dgram *g)
 static bool
 take_reply(struct udp_worker *w, struct flow *f, struct dgram *g)
 {
-	struct service *v = w->sides[flow_index(w->table, f)].service;
+	const struct udp_side *s = &w->sides[flow_index(w->table, f)];
+	struct service *v = s->service;
 	const struct udp_listener *l = w->listeners[f->listener];
 	unsigned int held = dgrams_held(g);
 
-	w->counters.from_origins += held;
+	tally_add(s->tally, TALLY_FROM_ORIGINS, held);
 	if (v->app.header == APP_HEADER_SIMPLE && !strip_header(g)) {
-		w->counters.bad_header += held;
+		tally_add(s->tally, TALLY_DROP_HEADER, held);
 		return false;
 	}
 	if (!f->replied)
 		origins_worked(v->origins, f->origin_slot);
 	flow_touch(
 	    w->table, f, w->now_ms, udp_flow_idle_ms(w, f), true, g->len);
+	tally_add(s->tally, TALLY_ORIGIN_BYTES, g->len);
 	f->origin_packets += held - 1;
 	g->owner = flow_index(w->table, f);
 	g->peer = f->client;
 	if (l->wildcard)
 		g->local = f->edge;
-	return is_sendable(w, v, g);
+	return is_sendable(w, s, g);
 }
 
 void

@@ -77,7 +77,7 @@ make_app(void)
 static struct service *
 make_service(const struct app *a)
 {
-	struct service *v = service_new(a, 100);
+	struct service *v = service_new(a, 2, 100, NULL);
 
 	assert_non_null(v);
 	return v;
@@ -93,12 +93,16 @@ live_sessions_are_counted(void **state)
 	(void)state;
 	a.limits.connections = 2;
 	v = make_service(&a);
-	assert_int_equal(service_enter(v, &c, S), STATUS_OPEN);
-	assert_int_equal(service_enter(v, &c, S), STATUS_OPEN);
-	assert_int_equal(service_enter(v, &c, S), STATUS_UNAVAILABLE);
+	assert_int_equal(
+	    service_enter(v, tally_book_sheet(v->book, 0), &c, S), STATUS_OPEN);
+	assert_int_equal(
+	    service_enter(v, tally_book_sheet(v->book, 0), &c, S), STATUS_OPEN);
+	assert_int_equal(service_enter(v, tally_book_sheet(v->book, 0), &c, S),
+	    STATUS_UNAVAILABLE);
 	assert_int_equal(service_live(v), 2);
 	service_leave(v, &c);
-	assert_int_equal(service_enter(v, &c, S), STATUS_OPEN);
+	assert_int_equal(
+	    service_enter(v, tally_book_sheet(v->book, 0), &c, S), STATUS_OPEN);
 	assert_int_equal(service_live(v), 2);
 	service_release(v);
 }
@@ -115,12 +119,20 @@ a_prefix_has_its_own_limit(void **state)
 	(void)state;
 	a.limits.connections_per_prefix = 1;
 	v = make_service(&a);
-	assert_int_equal(service_enter(v, &near, S), STATUS_OPEN);
-	assert_int_equal(service_enter(v, &neighbour, S), STATUS_UNAVAILABLE);
-	assert_int_equal(service_enter(v, &far, S), STATUS_OPEN);
+	assert_int_equal(
+	    service_enter(v, tally_book_sheet(v->book, 0), &near, S),
+	    STATUS_OPEN);
+	assert_int_equal(
+	    service_enter(v, tally_book_sheet(v->book, 0), &neighbour, S),
+	    STATUS_UNAVAILABLE);
+	assert_int_equal(
+	    service_enter(v, tally_book_sheet(v->book, 0), &far, S),
+	    STATUS_OPEN);
 	assert_int_equal(service_live(v), 2); /* a refusal counts for none */
 	service_leave(v, &near);
-	assert_int_equal(service_enter(v, &neighbour, S), STATUS_OPEN);
+	assert_int_equal(
+	    service_enter(v, tally_book_sheet(v->book, 0), &neighbour, S),
+	    STATUS_OPEN);
 	service_release(v);
 }
 
@@ -131,7 +143,8 @@ count_admitted(struct service *v, const char *client, uint64_t now_ns)
 	size_t n = 0;
 
 	for (int i = 0; i < 20; i++) {
-		if (service_enter(v, &c, now_ns) != STATUS_OPEN)
+		if (service_enter(v, tally_book_sheet(v->book, 0), &c,
+			now_ns) != STATUS_OPEN)
 			continue;
 		service_leave(v, &c);
 		n++;
@@ -192,8 +205,12 @@ the_firewall_comes_first(void **state)
 	a.limits.connections = 1;
 	v = make_service(&a);
 	deny.bits = 0; /* the service has a copy of its own */
-	assert_int_equal(service_enter(v, &good, S), STATUS_OPEN);
-	assert_int_equal(service_enter(v, &bad, S), STATUS_FIREWALL);
+	assert_int_equal(
+	    service_enter(v, tally_book_sheet(v->book, 0), &good, S),
+	    STATUS_OPEN);
+	assert_int_equal(
+	    service_enter(v, tally_book_sheet(v->book, 0), &bad, S),
+	    STATUS_FIREWALL);
 	service_release(v);
 }
 

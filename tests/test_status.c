@@ -111,6 +111,11 @@ test_words(void **state)
 			assert_string_not_equal(
 			    words, status_str((enum status)codes[j]));
 	}
+	assert_int_equal(n, STATUS_KINDS);
+	for (size_t i = 0; i < n; i++) {
+		assert_int_equal(status_index((enum status)codes[i]), i);
+		assert_int_equal(status_at((unsigned int)i), codes[i]);
+	}
 	for (int code = 0; code < 1000; code++)
 		known += strcmp(status_str((enum status)code), "unknown") != 0;
 	assert_int_equal(known, n);

@@ -3,10 +3,11 @@
 packages_build='gcc make pkg-config libc6-dev linux-libc-dev libsodium-dev
 	libyaml-dev libev-dev libjansson-dev libcap-dev libseccomp-dev
 	libsystemd-dev'
-# The last line are services that the system tests put behind the proxy.
+# The last lines are services that the system tests put behind the proxy.
 packages_test='libcmocka-dev python3 python3-pytest python3-nacl iproute2
 	procps mandoc
-	nginx wrk iperf3 redis-tools dnsmasq-base bind9-dnsutils haproxy'
+	nginx wrk iperf3 redis-tools dnsmasq-base unbound
+	bind9-dnsutils haproxy'
 
 missing() {
 	for package in "$@"; do

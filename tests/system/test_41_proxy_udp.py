@@ -1,6 +1,5 @@
 """l4proxyd over UDP: what goes through, whose it is, and how a flow ends."""
 import concurrent.futures
-import json
 import select
 import signal
 import socket
@@ -513,22 +512,3 @@ def flood(tmp_path, host, live):
         counted = p.events(Event="disconnect")
         assert {e["Status"] for e in counted} == {503}
         assert all(e["OriginBytes"] == 0 for e in counted)
-
-
-# -- a real service behind it -----------------------------------------------
-
-
-def test_roughtime_verifies_through_the_proxy(tmp_path, server, identity):
-    port = harness.free_port()
-    both = [{"name": f"time-{proto}", "protocol": f"{proto}/{port}",
-             "edge_ips": "127.0.0.1",
-             "origin_direct": f"{proto}://127.0.0.1:{server.port}"}
-            for proto in ("udp", "tcp")]
-    with L4proxyd(tmp_path, both, drain_s=0) as p:
-        for proto in ("udp", "tcp"):
-            out = harness.run("roughtime", "query", f"127.0.0.1:{port}",
-                              identity.public_text, f"--{proto}", "--json")
-            assert json.loads(out.stdout), out
-            connects = p.expect_events(1, Event="connect",
-                                       Application=f"time-{proto}")
-            assert connects[0]["OriginPort"] == server.port

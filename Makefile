@@ -27,7 +27,7 @@ MAIN_roughtime-keys := keys/roughtime-keys.c
 MAIN_l4proxyd := proxy/l4proxyd.c
 MAINS := $(foreach p,$(PROGRAMS),$(MAIN_$(p)))
 
-PKGS := libsodium yaml-0.1 jansson libseccomp
+PKGS := libsodium yaml-0.1 jansson libseccomp libcares
 OPTIONAL := libsystemd
 FOUND := $(foreach p,$(OPTIONAL),$(shell pkg-config --exists $(p) && echo $(p)))
 ABSENT := $(filter-out $(FOUND),$(OPTIONAL))
@@ -49,7 +49,7 @@ CFLAGS_ALL := -std=c11 -D_GNU_SOURCE -DTIMESHARE_VERSION='"$(VERSION)"' -I. \
 	$(HAVE) $(shell pkg-config --cflags $(PKGS) $(FOUND)) $(WARN) $(OPT) \
 	$(HARDEN) $(SANFLAGS) $(if $(WERROR),-Werror) -pthread $(CFLAGS)
 LDFLAGS_ALL := -pie -Wl,-z,relro,-z,now -Wl,--as-needed $(SANFLAGS) -pthread $(LDFLAGS)
-LIBS := $(shell pkg-config --libs $(PKGS) $(FOUND)) -lcap -lev -lm
+LIBS := $(shell pkg-config --libs $(PKGS) $(FOUND)) -lcap -lev -lresolv -lm
 
 LIB_SRCS := $(filter-out $(MAINS),$(foreach r,$(ROOMS),$(wildcard $(r)/*.c $(r)/*/*.c)))
 LIB := $(BUILD)/libtimeshare.a

@@ -60,3 +60,11 @@ app_trusts(const struct app *a, const struct addr *peer)
 	addr_prefix_key(key, peer, 32, 128);
 	return longest(a->trust, a->trusts, key) >= 0;
 }
+
+bool
+app_dns_same(const struct app *a, const struct app *b)
+{
+	return strcmp(a->dns.name, b->dns.name) == 0 &&
+	    a->dns.type == b->dns.type && a->dns.ttl_s == b->dns.ttl_s &&
+	    a->dns.port == b->dns.port;
+}

@@ -17,6 +17,7 @@
 #define APP_NAME_MAX 64
 #define APP_EDGES_MAX 64
 #define APP_ORIGINS_MAX 64
+#define APP_DNS_NAME_MAX 256
 
 /* proxy_protocol: how the origin learns the client's address. */
 enum app_header {
@@ -45,6 +46,21 @@ struct app_origin {
 	unsigned int weight; /* >= 1 */
 };
 
+enum app_dns_type {
+	APP_DNS_A = 0,
+	APP_DNS_AAAA,
+	APP_DNS_BOTH, /* A+AAAA */
+	APP_DNS_SRV,
+};
+
+/* origin_dns: the origins are what this name resolves to. */
+struct app_dns {
+	char name[APP_DNS_NAME_MAX]; /* empty: origin_direct */
+	enum app_dns_type type;
+	uint32_t ttl_s; /* 0: by the records' own */
+	uint16_t port; /* that edge port_first maps to; 0: SRV's own */
+};
+
 struct app_timeouts {
 	uint32_t connect_ms;
 	uint32_t idle_ms; /* TCP: no byte either way; UDP: no datagram */
@@ -68,7 +84,8 @@ struct app {
 	size_t edges;
 	struct addr edge[APP_EDGES_MAX]; /* port 0; wildcards for `all` */
 	size_t origins;
-	struct app_origin origin[APP_ORIGINS_MAX];
+	struct app_origin origin[APP_ORIGINS_MAX]; /* origin_direct */
+	struct app_dns dns; /* origin_dns; then there are no `origins` */
 	enum app_balance balance;
 	enum app_header header;
 	size_t allows, denies; /* ip_firewall */
@@ -87,5 +104,8 @@ app_firewall(const struct app *a, const struct addr *client);
 /* proxy_protocol_from: `peer` must say by a PROXY header who its client is,
  * and is believed. */
 bool app_trusts(const struct app *a, const struct addr *peer);
+
+/* Whether both have the same origin_dns, or neither has one. */
+bool app_dns_same(const struct app *a, const struct app *b);
 
 #endif

@@ -4,6 +4,10 @@
 #include <stdio.h>
 #include <string.h>
 
+/* RFC 1035, section 2.3.4, as text without the last dot */
+#define LABEL_LEN_MAX 63
+#define NAME_LEN_MAX 253
+
 const char *
 notation_proto_str(enum sock_proto proto)
 {
@@ -252,6 +256,69 @@ notation_address(
 	snprintf(why, NOTATION_WHY_LEN,
 	    "expected a numeric address without a port, such as 192.0.2.1 or "
 	    "2001:db8::1, got %s",
+	    notation_quote(quoted, text));
+	return -1;
+}
+
+int
+notation_server(
+    struct addr *a, const char *text, char why[static NOTATION_WHY_LEN])
+{
+	char quoted[NOTATION_QUOTE_LEN];
+	const char *reason;
+
+	if (addr_parse(a, text, 53, &reason) == 0) {
+		if (!addr_is_wildcard(a) && addr_port(a) != 0 &&
+		    strchr(text, '%') == NULL)
+			return 0;
+		reason = "no server, or one with a zone";
+	}
+	memset(a, 0, sizeof *a);
+	snprintf(why, NOTATION_WHY_LEN,
+	    "expected the numeric address of a DNS server, such as 192.0.2.53 "
+	    "or [2001:db8::53]:5353, got %s (%s)",
+	    notation_quote(quoted, text), reason);
+	return -1;
+}
+
+/* The length of the label at `text`, 0 when it is none. */
+static size_t
+label(const char *text)
+{
+	size_t n = 0;
+
+	while ((text[n] >= 'a' && text[n] <= 'z') ||
+	    (text[n] >= 'A' && text[n] <= 'Z') ||
+	    (text[n] >= '0' && text[n] <= '9') || text[n] == '-' ||
+	    text[n] == '_')
+		n++;
+	return n <= LABEL_LEN_MAX ? n : 0;
+}
+
+int
+notation_name(const char *text, char why[static NOTATION_WHY_LEN])
+{
+	char quoted[NOTATION_QUOTE_LEN];
+	const char *at = text, *reason;
+	struct addr numeric;
+	size_t n;
+
+	if (addr_parse(&numeric, text, 0, &reason) == 0) {
+		snprintf(why, NOTATION_WHY_LEN,
+		    "%s is an address: those go under origin_direct",
+		    notation_quote(quoted, text));
+		return -1;
+	}
+	for (; (n = label(at)) > 0; at++) {
+		at += n;
+		if (*at != '.' || at[1] == '\0')
+			break;
+	}
+	if (n > 0 && (*at == '\0' || *at == '.') && at - text <= NAME_LEN_MAX)
+		return 0;
+	snprintf(why, NOTATION_WHY_LEN,
+	    "expected a name such as origin.example, of letters, digits, - "
+	    "and _, at most 253 bytes and 63 between dots, got %s",
 	    notation_quote(quoted, text));
 	return -1;
 }

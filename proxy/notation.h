@@ -43,6 +43,13 @@ int notation_origin(struct notation_origin *o, const char *text,
 int notation_address(
     struct addr *a, const char *text, char why[static NOTATION_WHY_LEN]);
 
+/* A DNS server: `127.0.0.1`, `[2001:db8::1]:5353`; by default port 53 */
+int notation_server(
+    struct addr *a, const char *text, char why[static NOTATION_WHY_LEN]);
+
+/* A name in the DNS (RFC 1035, 2.3.4; `_` as in RFC 2782), not an address */
+int notation_name(const char *text, char why[static NOTATION_WHY_LEN]);
+
 /* `203.0.113.0/24`, `2001:db8::/32`, `192.0.2.1`; host bits are a fault */
 int notation_prefix(
     struct app_prefix *p, const char *text, char why[static NOTATION_WHY_LEN]);

@@ -29,6 +29,11 @@ check_built(const struct proxy_settings *s)
 	for (size_t i = 0; i < s->apps; i++) {
 		const struct app *a = &s->app[i];
 
+		if (a->dns.name[0] != '\0') {
+			log_error("application %s: origin_dns is not built yet",
+			    a->name);
+			result = -1;
+		}
 		if (a->proto == SOCK_TCP && a->limits.bytes_per_s > 0) {
 			log_error("application %s: a limit of bytes a second "
 				  "is not built yet for tcp",

@@ -8,6 +8,7 @@
 
 #include "base/log.h"
 #include "config/config.h"
+#include "proxy/notation.h"
 #include "proxy/settings_rows.h"
 
 /* Cuts the last `.key` or `[index]` off; false when nothing is left. */
@@ -80,6 +81,26 @@ make_apps(
 	}
 }
 
+static void
+make_resolvers(
+    struct proxy_raw *raw, const struct yaml_node *root, struct yaml_errors *e)
+{
+	char *const *words = raw->resolvers.items;
+	char why[NOTATION_WHY_LEN], path[32];
+	struct proxy_settings *s = &raw->s;
+
+	for (size_t i = 0; i < raw->resolvers.count; i++) {
+		struct addr *to = &s->resolver[s->resolvers++];
+		const struct yaml_node *at;
+
+		snprintf(path, sizeof path, "resolvers[%zu]", i);
+		at = schema_find(root, path);
+		if (words[i] != NULL && notation_server(to, words[i], why) != 0)
+			yaml_error(
+			    e, at != NULL ? at : root, "%s: %s", path, why);
+	}
+}
+
 /* `off` is the word for none. */
 static void
 drop_off(char **text)
@@ -117,6 +138,7 @@ proxy_settings_parse(struct proxy_settings *s, const uint8_t *data, size_t len,
 		return e->count > before ? e->count - before : 1;
 	schema_load(proxy_settings_rows, root, &raw, e);
 	make_apps(&raw, root, e);
+	make_resolvers(&raw, root, e);
 	check_values(&raw.s, root, e);
 	drop_off(&raw.s.event_log);
 	drop_off(&raw.s.control);

@@ -17,6 +17,7 @@
 
 #define PROXY_APPS_MAX 1024
 #define PROXY_WORKERS_MAX 256
+#define PROXY_RESOLVERS_MAX 8
 
 /* Guarded without its handshake (not built yet) is the same as off. */
 enum proxy_sharing_mode { PROXY_SHARING_OFF = 0, PROXY_SHARING_GUARDED };
@@ -30,6 +31,8 @@ struct proxy_settings {
 	struct app *app; /* array, malloc */
 	size_t apps; /* at least one after a load without errors */
 	int64_t workers; /* 0: as many as cores */
+	size_t resolvers; /* 0: those of /etc/resolv.conf */
+	struct addr resolver[PROXY_RESOLVERS_MAX]; /* with ports */
 	char *event_log; /* a file, "-" for stdout; NULL: none */
 	char *control; /* path of the UNIX socket (not built yet); NULL: none */
 	char *user; /* whom root becomes */

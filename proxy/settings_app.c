@@ -116,17 +116,30 @@ make_edges(
 	}
 }
 
-/*
- * The origin's own ports, or origin_port's. Port n of the edge goes to port n
- * of the origin's range, so both ranges are equally long.
- */
+/* Port n of the edge goes to port n of the origin's range. */
+static bool
+same_length(const struct notation_ports *ports, const struct app *a, char *why)
+{
+	char edge[NOTATION_PORTS_LEN], origin[NOTATION_PORTS_LEN];
+	unsigned int want = (unsigned int)(a->port_last - a->port_first) + 1;
+	unsigned int have = (unsigned int)(ports->last - ports->first) + 1;
+
+	if (have == want)
+		return true;
+	snprintf(why, NOTATION_WHY_LEN,
+	    "ports %s are %u, but %s/%s are %u; expected ranges of equal "
+	    "length",
+	    notation_ports_str(origin, ports->first, ports->last), have,
+	    notation_proto_str(a->proto),
+	    notation_ports_str(edge, a->port_first, a->port_last), want);
+	return false;
+}
+
+/* The origin's own ports, or origin_port's. */
 static bool
 origin_ports(struct notation_ports *ports, const struct app *a,
     const struct notation_ports *common, char *why)
 {
-	char edge[NOTATION_PORTS_LEN], origin[NOTATION_PORTS_LEN];
-	unsigned int want = (unsigned int)(a->port_last - a->port_first) + 1;
-
 	if (ports->first == 0 && common->first == 0) {
 		snprintf(why, NOTATION_WHY_LEN,
 		    "expected a port, here or as origin_port");
@@ -140,16 +153,7 @@ origin_ports(struct notation_ports *ports, const struct app *a,
 		    "one of them");
 		return false;
 	}
-	if ((unsigned int)(ports->last - ports->first) + 1 == want)
-		return true;
-	snprintf(why, NOTATION_WHY_LEN,
-	    "ports %s are %u, but %s/%s are %u; expected ranges of equal "
-	    "length",
-	    notation_ports_str(origin, ports->first, ports->last),
-	    (unsigned int)(ports->last - ports->first) + 1,
-	    notation_proto_str(a->proto),
-	    notation_ports_str(edge, a->port_first, a->port_last), want);
-	return false;
+	return same_length(ports, a, why);
 }
 
 static bool
@@ -179,20 +183,32 @@ make_origin(struct app_origin *to, const struct app *a, const char *text,
 	return true;
 }
 
+/* origin_port, or none; false: it was told. */
+static bool
+common_ports(struct notation_ports *common, const struct proxy_raw_app *raw,
+    const struct place *at)
+{
+	char why[NOTATION_WHY_LEN];
+
+	*common = (struct notation_ports){ 0 };
+	if (raw->origin_port == NULL ||
+	    notation_ports(common, raw->origin_port, why) == 0)
+		return true;
+	proxy_settings_error(
+	    at->e, at->root, at->index, "origin_port", "%s", why);
+	return false;
+}
+
 static void
 make_origins(
     struct app *a, const struct proxy_raw_app *raw, const struct place *at)
 {
 	char *const *words = raw->origin_direct.items;
-	struct notation_ports common = { 0 };
+	struct notation_ports common;
 	char why[NOTATION_WHY_LEN];
 
-	if (raw->origin_port != NULL &&
-	    notation_ports(&common, raw->origin_port, why) != 0) {
-		proxy_settings_error(
-		    at->e, at->root, at->index, "origin_port", "%s", why);
+	if (!common_ports(&common, raw, at))
 		return;
-	}
 	for (size_t i = 0; i < raw->origin_direct.count; i++) {
 		struct app_origin *to = &a->origin[a->origins++];
 
@@ -200,6 +216,55 @@ make_origins(
 		    !make_origin(to, a, words[i], &common, why))
 			tell_item(at, "origin_direct", i, why);
 	}
+}
+
+/* SRV records have their own port: of one only. */
+static void
+check_srv(const struct app *a, const struct notation_ports *ports,
+    const struct place *at)
+{
+	char edge[NOTATION_PORTS_LEN];
+
+	if (ports->first != 0)
+		proxy_settings_error(at->e, at->root, at->index, "origin_port",
+		    "SRV records give the port, expected none here");
+	if (a->port_first != a->port_last)
+		proxy_settings_error(at->e, at->root, at->index,
+		    "origin_dns.type",
+		    "SRV gives one port, but %s/%s are %u; expected A, AAAA "
+		    "or A+AAAA with origin_port",
+		    notation_proto_str(a->proto),
+		    notation_ports_str(edge, a->port_first, a->port_last),
+		    (unsigned int)(a->port_last - a->port_first) + 1);
+}
+
+static void
+make_dns(struct app *a, const struct proxy_raw_app *raw, const struct place *at)
+{
+	const struct proxy_raw_dns *dns = &raw->origin_dns;
+	struct notation_ports ports;
+	char why[NOTATION_WHY_LEN];
+
+	if (dns->name == NULL)
+		return; /* no origin_dns, or told by the schema */
+	a->dns.type = (enum app_dns_type)dns->type;
+	a->dns.ttl_s = (uint32_t)dns->ttl_s;
+	if (notation_name(dns->name, why) == 0)
+		memcpy(a->dns.name, dns->name, strlen(dns->name) + 1);
+	else
+		proxy_settings_error(
+		    at->e, at->root, at->index, "origin_dns.name", "%s", why);
+	if (!common_ports(&ports, raw, at))
+		return;
+	if (a->dns.type == APP_DNS_SRV)
+		check_srv(a, &ports, at);
+	else if (ports.first == 0)
+		proxy_settings_error(at->e, at->root, at->index, "origin_port",
+		    "required with origin_dns, but missing; or type: SRV");
+	else if (!same_length(&ports, a, why))
+		proxy_settings_error(
+		    at->e, at->root, at->index, "origin_port", "%s", why);
+	a->dns.port = ports.first;
 }
 
 /* Exactly one of the two. */
@@ -217,9 +282,6 @@ check_origin_kind(const struct place *at)
 	else if (direct && dns)
 		proxy_settings_error(at->e, at->root, at->index, "origin_dns",
 		    "expected one of origin_direct and origin_dns, got both");
-	else if (dns)
-		proxy_settings_error(at->e, at->root, at->index, "origin_dns",
-		    "not built yet, expected origin_direct");
 }
 
 static void
@@ -328,7 +390,10 @@ proxy_app_make(struct app *a, const struct proxy_raw_app *raw, size_t index,
 	/* what follows hangs on the protocol: without one it says nothing */
 	if (raw->protocol == NULL || !make_protocol(a, raw->protocol, &at))
 		return;
-	make_origins(a, raw, &at);
+	if (given(&at, "origin_direct"))
+		make_origins(a, raw, &at);
+	else
+		make_dns(a, raw, &at);
 	check_words(a, raw, &at);
 	make_numbers(a, raw);
 }

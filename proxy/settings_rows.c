@@ -16,6 +16,7 @@ static const char *const dns_words[] = { "A", "AAAA", "A+AAAA", "SRV", NULL };
 static const char *const level_words[] = { "error", "warning", "info", "debug",
 	NULL };
 
+#define RAW(field) .offset = offsetof(struct proxy_raw, field)
 #define AT(field) .offset = offsetof(struct proxy_raw, s.field)
 #define IN(part, field) .offset = offsetof(struct proxy_raw_##part, field)
 #define APP(field) .offset = offsetof(struct proxy_raw_app, field)
@@ -25,9 +26,9 @@ static const char *const level_words[] = { "error", "warning", "info", "debug",
 
 static const struct schema_row dns_rows[] = {
 	{ "name", SCHEMA_STRING, IN(dns, name), .required = true },
-	{ "ttl", SCHEMA_DURATION, IN(dns, ttl_s), .min = 0, .max = 7 * DAY_S,
+	{ "ttl", SCHEMA_DURATION, IN(dns, ttl_s), .min = 0, .max = DAY_S,
 	    .fallback = "0", .unit = "s",
-	    .help = "resolved again; 0: by the record's own" },
+	    .help = "resolved again; 0: by the records' own" },
 	{ "type", SCHEMA_ENUM, IN(dns, type), .words = dns_words,
 	    .fallback = "A+AAAA" },
 	{ 0 },
@@ -77,9 +78,10 @@ static const struct schema_row app_rows[] = {
 	    .min = 1, .max = APP_ORIGINS_MAX,
 	    .help = "tcp://192.0.2.1:22?weight=1; several are balanced" },
 	{ "origin_dns", SCHEMA_SECTION, APP(origin_dns), .rows = dns_rows,
-	    .help = "not built yet" },
+	    .help = "a name whose addresses are the origins" },
 	{ "origin_port", SCHEMA_STRING, APP(origin_port),
-	    .help = "for origins that are written without one" },
+	    .help =
+		"for origins that are written without one, and origin_dns" },
 	{ "proxy_protocol", SCHEMA_ENUM, APP(proxy_protocol),
 	    .words = proxy_header_words, .fallback = "off",
 	    .help = "how the origin learns the client's address" },
@@ -126,6 +128,9 @@ const struct schema_row proxy_settings_rows[] = {
 	{ "workers", SCHEMA_AUTO_INT, AT(workers), .min = 1,
 	    .max = PROXY_WORKERS_MAX, .fallback = "auto",
 	    .help = "threads; auto: as many as cores" },
+	{ "resolvers", SCHEMA_LIST, RAW(resolvers), WORDS, .lone = true,
+	    .min = 0, .max = PROXY_RESOLVERS_MAX,
+	    .help = "DNS servers; by default those of /etc/resolv.conf" },
 	{ "event_log", SCHEMA_STRING, AT(event_log), .fallback = "off",
 	    .help = "a file, or - for stdout" },
 	{ "control", SCHEMA_STRING, AT(control), .fallback = "off",

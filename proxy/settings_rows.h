@@ -50,7 +50,8 @@ struct proxy_raw_app {
 
 struct proxy_raw {
 	struct schema_list applications; /* struct proxy_raw_app */
-	struct proxy_settings s; /* all but `app` */
+	struct schema_list resolvers; /* char * */
+	struct proxy_settings s; /* all but `app` and `resolver` */
 };
 
 extern const struct schema_row proxy_settings_rows[];

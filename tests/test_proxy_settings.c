@@ -151,6 +151,36 @@ test_values(void **state)
 	proxy_settings_free(&s);
 }
 
+static void
+test_dns(void **state)
+{
+	struct proxy_settings s;
+
+	(void)state;
+	good(&s,
+	    APPS APP("a", "tcp/1-9", "192.0.2.1",
+		"origin_dns: {name: origin.example}, origin_port: 101-109") APP("b",
+		"udp/53", "192.0.2.1",
+		"origin_dns: {name: _dns._udp.Example-1.org., ttl: 1d, "
+		"type: SRV}") APP("c", "udp/54", "192.0.2.1",
+		DNS_TO) "resolvers: [127.0.0.1:5353, \"::1\", \"[2001:db8::1]:54\"]\n");
+	assert_string_equal(s.app[0].dns.name, "origin.example");
+	assert_int_equal(s.app[0].dns.type, APP_DNS_BOTH);
+	assert_int_equal(s.app[0].dns.ttl_s, 0);
+	assert_int_equal(s.app[0].dns.port, 101);
+	assert_int_equal(s.app[0].origins, 0);
+	assert_string_equal(s.app[1].dns.name, "_dns._udp.Example-1.org.");
+	assert_int_equal(s.app[1].dns.type, APP_DNS_SRV);
+	assert_int_equal(s.app[1].dns.ttl_s, 86400);
+	assert_int_equal(s.app[1].dns.port, 0);
+	assert_string_equal(s.app[2].dns.name, "");
+	assert_int_equal(s.resolvers, 3);
+	assert_addr(&s.resolver[0], "127.0.0.1:5353");
+	assert_addr(&s.resolver[1], "[::1]:53");
+	assert_addr(&s.resolver[2], "[2001:db8::1]:54");
+	proxy_settings_free(&s);
+}
+
 /* Neighbours that do not meet, and a chain that is no loop. */
 static void
 test_close(void **state)
@@ -312,9 +342,40 @@ static const struct bad_yaml bad[] = {
 	{ TCP("tls: off"),
 	    { "f:2:3: applications[0].origin_direct: required, but "
 	      "missing: expected such as [tcp://192.0.2.1:22]" } },
-	{ TCP("origin_dns: {name: origin.example, type: SRV, ttl: 60}"),
-	    { "f:2:66: applications[0].origin_dns: not built yet, "
-	      "expected origin_direct" } },
+	{ TCP("origin_dns: {name: origin.example}"),
+	    { "f:2:3: applications[0].origin_port: required with "
+	      "origin_dns, but missing; or type: SRV" } },
+	{ TCP("origin_dns: {name: origin.example, type: A}, origin_port: 1-2"),
+	    { "f:2:112: applications[0].origin_port: ports 1-2 are 2, but "
+	      "tcp/22 are 1; expected ranges of equal length" } },
+	{ TCP("origin_dns: {name: origin.example, type: SRV}, origin_port: 22"),
+	    { "f:2:114: applications[0].origin_port: SRV records give the "
+	      "port, expected none here" } },
+	{ APPS APP("a", "tcp/1-9", "192.0.2.1",
+	      "origin_dns: {type: SRV, name: _x._tcp.example}"),
+	    { "f:2:74: applications[0].origin_dns.type: SRV gives one port, "
+	      "but tcp/1-9 are 9; expected A, AAAA or A+AAAA with "
+	      "origin_port" } },
+	{ TCP("origin_dns: {name: 192.0.2.9}, origin_port: 22"),
+	    { "f:2:73: applications[0].origin_dns.name: \"192.0.2.9\" is an "
+	      "address: those go under origin_direct" } },
+	{ TCP("origin_dns: {name: a..b, type: SRV, ttl: 2d}"),
+	    { "f:2:95: applications[0].origin_dns.ttl: expected a duration "
+	      "from 0 to 86400 s, such as 90s, 5m, 24h or 30d (a bare number "
+	      "is in s), got \"2d\"",
+		"f:2:73: applications[0].origin_dns.name: expected a name "
+		"such as origin.example, of letters, digits, - and _, at "
+		"most 253 bytes and 63 between dots, got \"a..b\"" } },
+	{ TCP("origin_dns: {type: SRV}"),
+	    { "f:2:66: applications[0].origin_dns.name: required, but "
+	      "missing" } },
+	{ PLAIN "resolvers: [dns.example, \"[fe80::1%lo]:53\"]\n",
+	    { "f:3:13: resolvers[0]: expected the numeric address of a DNS "
+	      "server, such as 192.0.2.53 or [2001:db8::53]:5353, got "
+	      "\"dns.example\" (not a numeric IPv4 address)",
+		"f:3:26: resolvers[1]: expected the numeric address of a DNS "
+		"server, such as 192.0.2.53 or [2001:db8::53]:5353, got "
+		"\"[fe80::1%lo]:53\" (no server, or one with a zone)" } },
 	{ TCP(SSH_TO ", origin_dns: {name: origin.example}"),
 	    { "f:2:108: applications[0].origin_dns: expected one of "
 	      "origin_direct and origin_dns, got both" } },
@@ -462,7 +523,7 @@ test_shipped(void **state)
 	(void)state;
 	assert_int_equal(
 	    proxy_settings_parse(&shipped, file.data, file.len, &e), 0);
-	assert_int_equal(shipped.apps, 4);
+	assert_int_equal(shipped.apps, 5);
 	good(&said, text);
 	good(&plain, UDP(DNS_TO));
 	assert_memory_equal(&said.app[0].timeouts, &plain.app[0].timeouts,
@@ -527,7 +588,7 @@ test_load(void **state)
 
 	(void)state;
 	assert_int_equal(proxy_settings_load(&s, "config/l4proxyd.yaml"), 0);
-	assert_int_equal(s.apps, 4);
+	assert_int_equal(s.apps, 5);
 	proxy_settings_free(&s);
 	assert_int_equal(proxy_settings_load(&s, "config/roughtimed.yaml"), -1);
 	proxy_settings_free(&s);
@@ -541,6 +602,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_defaults),
 		cmocka_unit_test(test_values),
+		cmocka_unit_test(test_dns),
 		cmocka_unit_test(test_close),
 		cmocka_unit_test(test_bad),
 		cmocka_unit_test(test_last_port),

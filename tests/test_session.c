@@ -251,6 +251,18 @@ change_weight(struct app *a)
 }
 
 static void
+change_dns_name(struct app *a)
+{
+	strcpy(a->dns.name, "origin.example");
+}
+
+static void
+change_dns_ttl(struct app *a)
+{
+	a->dns.ttl_s = 1;
+}
+
+static void
 change_balance(struct app *a)
 {
 	a->balance = APP_SOURCE_HASH;
@@ -311,9 +323,9 @@ every_change_is_seen(void **state)
 {
 	static void (*const changes[])(struct app *) = { change_name,
 		change_proto, change_port, change_edge, change_origin,
-		change_weight, change_balance, change_header, change_idle,
-		change_rate, change_prefix, change_deny, change_trust,
-		change_patience };
+		change_weight, change_dns_name, change_dns_ttl, change_balance,
+		change_header, change_idle, change_rate, change_prefix,
+		change_deny, change_trust, change_patience };
 	struct app a = make_app(), same = make_app();
 
 	(void)state;
@@ -345,12 +357,16 @@ static const struct {
 	size_t from, upto;
 } silent[] = {
 	UNUSED(edge[1], origins),
-	UNUSED(origin[1], balance),
+	UNUSED(origin[1], dns),
+	UNUSED(dns.name[1], dns.type),
 	UNUSED(allow, trusts),
 	UNUSED(trust, timeouts),
 	FLOWINFO(edge[0]),
 	FLOWINFO(origin[0].address),
 	/* padding */
+	{ offsetof(struct app, dns.port) + 2, offsetof(struct app, balance) },
+	{ offsetof(struct app, header) + sizeof(enum app_header),
+	    offsetof(struct app, allows) },
 	{ offsetof(struct app, timeouts) + sizeof(struct app_timeouts),
 	    offsetof(struct app, limits) },
 	{ offsetof(struct app, name) + strlen("story") + 1,

@@ -9,8 +9,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 static void
 check_app(const struct app *a)
 {
-	if (a->name[0] == '\0' || a->edges == 0 || a->origins == 0 ||
-	    a->port_first == 0 || a->port_first > a->port_last)
+	bool dns = a->dns.name[0] != '\0';
+
+	if (a->name[0] == '\0' || a->edges == 0 || a->port_first == 0 ||
+	    a->port_first > a->port_last || dns == (a->origins > 0))
+		abort();
+	if (dns && (a->dns.type == APP_DNS_SRV) != (a->dns.port == 0))
+		abort();
+	if (dns && a->dns.port + a->port_last - a->port_first > 65535)
 		abort();
 	for (size_t i = 0; i < a->origins; i++) {
 		const struct addr *to = &a->origin[i].address;

@@ -45,7 +45,7 @@ int dnsreply_addresses(struct dnsreply_addresses *a, enum dnsreply_kind kind,
     const uint8_t *reply, size_t len);
 
 /* The same for SRV. */
-int dnsreply_targets(
-    struct dnsreply_targets *t, const uint8_t *reply, size_t len);
+int
+dnsreply_targets(struct dnsreply_targets *t, const uint8_t *reply, size_t len);
 
 #endif

@@ -80,8 +80,7 @@ record_address(
 	bool six = strchr(address, ':') != NULL;
 	uint8_t data[16];
 
-	assert_int_equal(
-	    inet_pton(six ? AF_INET6 : AF_INET, address, data), 1);
+	assert_int_equal(inet_pton(six ? AF_INET6 : AF_INET, address, data), 1);
 	record(r, name, six ? ns_t_aaaa : ns_t_a, ttl, data, six ? 16 : 4);
 }
 
@@ -126,8 +125,7 @@ test_addresses(void **state)
 	begin(&r, "a.example", ns_t_a);
 	record_address(&r, "a.example", "192.0.2.2", 60);
 	record_address(&r, "a.example", "192.0.2.1", 30);
-	assert_int_equal(
-	    dnsreply_addresses(&a, DNSREPLY_A, r.bytes, r.len), 0);
+	assert_int_equal(dnsreply_addresses(&a, DNSREPLY_A, r.bytes, r.len), 0);
 	assert_int_equal(a.count, 2);
 	assert_int_equal(a.ttl_s, 30);
 	assert_addr(&a.list[0], "192.0.2.2:0");
@@ -154,8 +152,7 @@ test_alias(void **state)
 	record_name(&r, "www.example", "b.example", 7);
 	record_name(&r, "b.example", "c.example", 90);
 	record_address(&r, "c.example", "192.0.2.1", 60);
-	assert_int_equal(
-	    dnsreply_addresses(&a, DNSREPLY_A, r.bytes, r.len), 0);
+	assert_int_equal(dnsreply_addresses(&a, DNSREPLY_A, r.bytes, r.len), 0);
 	assert_int_equal(a.count, 1);
 	assert_int_equal(a.ttl_s, 7);
 }

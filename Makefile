@@ -6,6 +6,7 @@
 #   make fuzz FUZZ_SECONDS=600          libFuzzer, every target (needs clang)
 #   make interop PEERS=DIR              third-party clients and servers
 #   make bench                          numbers, beside their baselines
+#   make bench-proxy                    l4proxyd beside nginx and HAProxy
 #   make lint format install clean
 
 VERSION := 0.1.0
@@ -135,9 +136,10 @@ interop: all
 bench: all $(BENCHES)
 	BUILD='$(abspath $(BUILD))' PEERS='$(PEERS)' $(PYTHON) bench/bench.py
 
-# Needs nginx with its stream module beside it; else ours alone.
-bench-proxy-udp: all $(BUILD)/bench/udp_echo
-	BUILD='$(abspath $(BUILD))' $(PYTHON) bench/proxy_udp.py --out bench/proxy_udp.md
+# nginx stream and HAProxy take part when they are there; as root between three
+# network namespaces too. PROXY_ARGS: see bench/proxy.py --help.
+bench-proxy: all $(BENCHES)
+	BUILD='$(abspath $(BUILD))' $(PYTHON) bench/proxy.py $(PROXY_ARGS)
 
 lint:
 	mandoc -Tlint -Wwarning $(MANS)
@@ -159,6 +161,6 @@ install: all
 clean:
 	rm -rf build
 
-.PHONY: all optional check check-unit check-corpus check-system fuzz interop bench bench-proxy-udp lint format install clean
+.PHONY: all optional check check-unit check-corpus check-system fuzz interop bench bench-proxy lint format install clean
 .SECONDARY:
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

@@ -340,19 +340,22 @@ def server_section(args, directory):
     return text
 
 
-def machine(args):
-    sizes = {k: v for k, v in vars(args).items() if k not in ("o", "only")}
+def machine_lines():
     model = re.search(r"model name\s*:\s*(.*)", open("/proc/cpuinfo").read())
     commit = subprocess.run(["git", "-C", HERE, "rev-parse", "--short", "HEAD"],
                             capture_output=True, text=True).stdout.strip()
-    return ("# Results of make bench\n\n"
-            f"- when: {time.strftime('%Y-%m-%d %H:%M UTC', time.gmtime())}, "
-            f"commit {commit}\n"
+    return [f"- when: {time.strftime('%Y-%m-%d %H:%M UTC', time.gmtime())}, "
+            f"commit {commit}",
             f"- machine: {model.group(1) if model else 'unknown'}, "
-            f"{os.cpu_count()} CPUs; kernel {platform.release()}\n"
-            f"- load average before: {os.getloadavg()[0]:.2f}\n"
-            f"- command: make bench{' PEERS=DIR' if PEERS else ''}"
-            f" ({', '.join(f'{k} {v}' for k, v in sizes.items())})\n\n")
+            f"{os.cpu_count()} CPUs; kernel {platform.release()}",
+            f"- load average before: {os.getloadavg()[0]:.2f}"]
+
+
+def machine(args):
+    sizes = {k: v for k, v in vars(args).items() if k not in ("o", "only")}
+    return "\n".join(["# Results of make bench\n", *machine_lines(), (
+        f"- command: make bench{' PEERS=DIR' if PEERS else ''}"
+        f" ({', '.join(f'{k} {v}' for k, v in sizes.items())})\n\n")])
 
 
 def main():

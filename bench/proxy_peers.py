@@ -1,0 +1,103 @@
+"""The proxies of bench/proxy.py: each with one worker, no log, and otherwise
+what its package ships, but for what is said here."""
+import json
+import os
+import shutil
+
+import bench
+
+NGINX_STREAM = "/usr/lib/nginx/modules/ngx_stream_module.so"
+
+
+def written(directory, name, text):
+    path = os.path.join(directory, name)
+    with open(path, "w") as f:
+        f.write(text)
+    return path
+
+
+class Peer:
+    """`command` makes the argument vector from proto, edge and origin as
+    ADDR:PORT (or ADDR:FIRST-LAST) and a directory of its own."""
+
+    protos = ("tcp", "udp")
+
+    def __init__(self, name):
+        self.name = name
+
+    def there(self):
+        return True
+
+
+class L4proxyd(Peer):
+    def __init__(self, name="l4proxyd", program=None):
+        super().__init__(name)
+        self.program = program or bench.built("l4proxyd")
+
+    def command(self, directory, proto, edge, origin):
+        address, ports = edge.rsplit(":", 1)
+        if "-" in ports:  # a range goes to a range; its last port is asked
+            host, port = origin.rsplit(":", 1)
+            first, last = map(int, ports.split("-"))
+            origin = f"{host}:{int(port) - last + first}-{port}"
+        path = written(directory, f"{self.name}.yaml", json.dumps({
+            "applications": [{
+                "name": "bench", "protocol": f"{proto}/{ports}",
+                "edge_ips": address,
+                "origin_direct": f"{proto}://{origin}"}],
+            "workers": 1}))
+        return [os.path.abspath(self.program), "-c", path]
+
+
+class Nginx(Peer):
+    """rcvbuf: it takes one datagram a system call, and loses some without."""
+
+    def there(self):
+        return shutil.which("nginx") and os.path.exists(NGINX_STREAM)
+
+    def command(self, directory, proto, edge, origin):
+        path = written(directory, "nginx.conf", f"""
+load_module {NGINX_STREAM};
+daemon off; master_process off; worker_processes 1;
+pid {directory}/nginx.pid; error_log stderr crit;
+events {{ worker_connections 30000; }}
+stream {{ server {{
+    listen {edge}{" udp rcvbuf=4m" if proto == "udp" else ""};
+    proxy_pass {origin}; proxy_timeout 1h;
+}} }}
+""")
+        return ["nginx", "-c", path, "-p", directory]
+
+
+class Haproxy(Peer):
+    protos = ("tcp",)
+
+    def __init__(self, name, splice):
+        super().__init__(name)
+        self.splice = splice
+
+    def there(self):
+        return shutil.which("haproxy")
+
+    def command(self, directory, proto, edge, origin):
+        path = written(directory, f"{self.name.replace(' ', '-')}.cfg", f"""
+global
+    maxconn {2000 if "-" in edge else 6000}
+    nbthread 1
+defaults
+    mode tcp
+    timeout connect 5s
+    timeout client 1h
+    timeout server 1h
+    {"option splice-request" if self.splice else ""}
+    {"option splice-response" if self.splice else ""}
+listen bench
+    bind {edge}
+    server origin {origin}
+""")
+        return ["haproxy", "-db", "-f", path]
+
+
+def all_peers():
+    return [L4proxyd(), Nginx("nginx stream"), Haproxy("HAProxy", False),
+            Haproxy("HAProxy splice", True)]

@@ -170,8 +170,6 @@ static const struct condition both_conditions[] = {
 };
 
 static const struct condition server_conditions[] = {
-	{ SCMP_SYS(socket), 0, WHOLE, AF_INET },
-	{ SCMP_SYS(socket), 0, WHOLE, AF_INET6 },
 	{ SCMP_SYS(socket), 0, WHOLE, AF_UNIX },
 	{ SCMP_SYS(socket), 0, WHOLE, AF_NETLINK },
 	{ SCMP_SYS(clone), 0, CLONE_THREAD, CLONE_THREAD },
@@ -184,6 +182,17 @@ static const struct condition server_conditions[] = {
 	{ SCMP_SYS(kill), 1, WHOLE, SIGKILL },
 	{ SCMP_SYS(kill), 1, WHOLE, SIGTERM },
 };
+
+/* No raw ones: a transparent proxy has the capability for them. */
+static const struct {
+	int family, kind;
+} sockets[] = {
+	{ AF_INET, SOCK_STREAM },
+	{ AF_INET, SOCK_DGRAM },
+	{ AF_INET6, SOCK_STREAM },
+	{ AF_INET6, SOCK_DGRAM },
+};
+#define SOCK_KIND 0xf /* of the type: the rest of it is flags */
 
 static const struct condition keyholder_conditions[] = {
 	/* no address: only to the peer that is there */
@@ -245,6 +254,20 @@ allow_conditions(scmp_filter_ctx ctx, const struct condition *c, size_t n)
 	return result;
 }
 
+static int
+allow_sockets(scmp_filter_ctx ctx)
+{
+	int result = 0;
+
+	for (size_t i = 0; i < sizeof sockets / sizeof *sockets && result == 0;
+	     i++)
+		result = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(socket),
+		    2, SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)sockets[i].family),
+		    SCMP_A1(SCMP_CMP_MASKED_EQ, SOCK_KIND,
+			(scmp_datum_t)sockets[i].kind));
+	return result;
+}
+
 #define ALLOW_CALLS(ctx, table) \
 	allow_calls(ctx, table, sizeof(table) / sizeof *(table))
 #define ALLOW_CONDITIONS(ctx, table) \
@@ -258,6 +281,8 @@ add_server(scmp_filter_ctx ctx)
 
 	if (result == 0)
 		result = ALLOW_CONDITIONS(ctx, server_conditions);
+	if (result == 0)
+		result = allow_sockets(ctx);
 	if (result == 0)
 		result = seccomp_rule_add(
 		    ctx, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0);

@@ -159,6 +159,74 @@ sock_connect(
 	return fd;
 }
 
+static int
+set_transparent(int fd, int family)
+{
+	if (family == AF_INET6)
+		return set_int(fd, IPPROTO_IPV6, IPV6_TRANSPARENT, 1);
+	return set_int(fd, IPPROTO_IP, IP_TRANSPARENT, 1);
+}
+
+static int
+connect_from(enum sock_proto proto, const struct addr *source,
+    const struct addr *peer, const struct sock_opts *o)
+{
+	int fd = new_socket(proto, peer->sa.sa_family);
+
+	if (fd < 0)
+		return -1;
+	/* port 0 is then chosen at connect(2), by both ends */
+	if (set_options(fd, proto, peer->sa.sa_family, o) < 0 ||
+	    set_transparent(fd, peer->sa.sa_family) < 0 ||
+	    set_int(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1) < 0 ||
+	    bind(fd, &source->sa, addr_len(source)) < 0)
+		return close_failed(fd);
+	if (connect(fd, &peer->sa, addr_len(peer)) < 0 && errno != EINPROGRESS)
+		return close_failed(fd);
+	return fd;
+}
+
+/* Somebody has it, or it is one of the first 1024. */
+static bool
+is_port_taken(int error)
+{
+	return error == EADDRINUSE || error == EADDRNOTAVAIL || error == EACCES;
+}
+
+int
+sock_connect_from(enum sock_proto proto, const struct addr *source,
+    const struct addr *peer, const struct sock_opts *o)
+{
+	struct sock_opts opts = *o;
+	struct addr from = *source;
+	int fd;
+
+	if (source->sa.sa_family != peer->sa.sa_family) {
+		errno = EAFNOSUPPORT;
+		return -1;
+	}
+	/* Connections of TCP may share a port as long as their other ends
+	 * differ. Of UDP sockets with both ends alike one would get all. */
+	opts.reuseaddr = proto == SOCK_TCP;
+	fd = connect_from(proto, &from, peer, &opts);
+	if (fd >= 0 || !is_port_taken(errno))
+		return fd;
+	addr_set_port(&from, 0);
+	return connect_from(proto, &from, peer, &opts);
+}
+
+int
+sock_may_be_transparent(void)
+{
+	int fd = new_socket(SOCK_UDP, AF_INET), result;
+
+	if (fd < 0)
+		return -1;
+	result = set_transparent(fd, AF_INET);
+	close_failed(fd);
+	return result;
+}
+
 int
 sock_local(int fd, struct addr *a)
 {

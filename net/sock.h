@@ -50,6 +50,18 @@ int sock_open(enum sock_proto proto, const struct addr *a,
 int sock_connect(
     enum sock_proto proto, const struct addr *peer, const struct sock_opts *o);
 
+/*
+ * As above, but the peer sees `source` as the other end, an address of another
+ * host (IP_TRANSPARENT, ip(7)): with its port, or with one of the kernel's
+ * choice where that is taken. Answers come back only if routing leads them
+ * here. EAFNOSUPPORT: the two are not of one family. EPERM: see below.
+ */
+int sock_connect_from(enum sock_proto proto, const struct addr *source,
+    const struct addr *peer, const struct sock_opts *o);
+
+/* Whether that is allowed: CAP_NET_RAW or CAP_NET_ADMIN. 0, or -1 with errno. */
+int sock_may_be_transparent(void);
+
 /* Turns UDP_GRO on or off later; a kernel without it goes on without. */
 void sock_udp_gro(int fd, bool on);
 

@@ -68,3 +68,10 @@ app_dns_same(const struct app *a, const struct app *b)
 	    a->dns.type == b->dns.type && a->dns.ttl_s == b->dns.ttl_s &&
 	    a->dns.port == b->dns.port;
 }
+
+bool
+app_reaches(
+    const struct app *a, const struct addr *client, const struct addr *origin)
+{
+	return !a->transparent || client->sa.sa_family == origin->sa.sa_family;
+}

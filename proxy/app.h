@@ -88,6 +88,7 @@ struct app {
 	struct app_dns dns; /* origin_dns; then there are no `origins` */
 	enum app_balance balance;
 	enum app_header header;
+	bool transparent; /* the origin sees the client's address */
 	size_t allows, denies; /* ip_firewall */
 	struct app_prefix *allow, *deny; /* malloc, owned by the settings */
 	size_t trusts; /* proxy_protocol_from */
@@ -100,6 +101,11 @@ struct app {
  * that is not empty denies the rest. v4-mapped addresses count as IPv4. */
 enum app_rule_action
 app_firewall(const struct app *a, const struct addr *client);
+
+/* Whether a packet can go from the client to the origin as it must: with
+ * `transparent` both have to be of one family. */
+bool app_reaches(
+    const struct app *a, const struct addr *client, const struct addr *origin);
 
 /* proxy_protocol_from: `peer` must say by a PROXY header who its client is,
  * and is believed. */

@@ -8,7 +8,6 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include "base/file.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/notify.h"
@@ -194,43 +193,6 @@ limit_flows(struct proxy *p)
 		    wanted, p->udp_flows);
 }
 
-/* Better told now than by the first SIGHUP. */
-static void
-check_reload(const char *config)
-{
-	if (access(config, R_OK) != 0)
-		log_warning("%s: SIGHUP will not be able to read it again, "
-			    "as the user that this is now: %s",
-		    config, strerror(errno));
-}
-
-static bool
-is_file(const char *event_log)
-{
-	return event_log != NULL && strcmp(event_log, "-") != 0;
-}
-
-/* What stays within reach: the config's directory, and that of the log. */
-static int
-fence(const struct proxy *p)
-{
-	char config[PATH_MAX], log[PATH_MAX];
-	struct priv_path paths[2] = {
-		{ .path = file_directory(config, p->config) },
-	};
-	size_t n = 1;
-
-	if (is_file(p->started->event_log))
-		paths[n++] = (struct priv_path){
-			.path = file_directory(log, p->started->event_log),
-			.write = true,
-		};
-	if (priv_landlock(paths, n, PRIV_MAY_CONNECT) >= 0)
-		return 0;
-	log_error("landlock: %s", strerror(errno));
-	return -1;
-}
-
 /* Its thread is the first one: after Landlock, before seccomp. */
 static int
 open_log(struct proxy *p)
@@ -270,10 +232,9 @@ proxy_new(const char *config)
 		&edges) != 0)
 		goto fail;
 	limit_flows(p);
-	if (priv_drop(p->started->user) != 0 || fence(p) != 0 ||
-	    open_log(p) != 0 || make_services(p) != 0)
+	if (proxy_drop_rights(p) != 0 || open_log(p) != 0 ||
+	    make_services(p) != 0)
 		goto fail;
-	check_reload(config);
 	check_fd_limit(p);
 	return p;
 fail:

@@ -142,7 +142,11 @@ proxy_reload(struct proxy *p)
 	p->reload_waits = false;
 	notify_reloading();
 	fresh = proxy_read_settings(p->config);
-	if (fresh == NULL || try_reload(p, fresh) != 0) {
+	if (fresh == NULL ||
+	    proxy_check_rights(fresh,
+		", which was given up at the start, when no application "
+		"asked for it: restart") != 0 ||
+	    try_reload(p, fresh) != 0) {
 		proxy_drop_settings(fresh);
 		log_error("reload failed: everything stays as it was");
 	}

@@ -1,5 +1,6 @@
 /*
- * The inside of the proxy, for proxy.c (its life) and proxy_reload.c (SIGHUP).
+ * The inside of the proxy, for proxy.c (its life), proxy_rights.c and
+ * proxy_reload.c (SIGHUP).
  */
 #ifndef PROXY_PROXY_STATE_H
 #define PROXY_PROXY_STATE_H
@@ -51,6 +52,13 @@ void proxy_drop_settings(struct proxy_settings *s); /* NULL is fine */
 struct service **
 proxy_services(const struct proxy *p, const struct proxy_settings *s);
 void proxy_drop_services(struct service **list, size_t n);
+
+/* After the sockets are open: user, capabilities, Landlock. 0, or -1 after a
+ * log_error line. */
+int proxy_drop_rights(const struct proxy *p);
+/* Whether we have what applications need beyond their ports; -1 after a
+ * log_error line that ends with `hint`. */
+int proxy_check_rights(const struct proxy_settings *s, const char *hint);
 
 struct edge_options proxy_edge_options(const struct proxy_settings *s);
 

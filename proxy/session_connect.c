@@ -81,7 +81,39 @@ open_origin(struct session *s)
 {
 	const struct sock_opts o = { .v6only = true };
 
+	if (s->service->app.transparent)
+		return sock_connect_from(
+		    SOCK_TCP, &s->client_address, &s->origin_address, &o);
 	return sock_connect(SOCK_TCP, &s->origin_address, &o);
+}
+
+/* This origin did not even begin. */
+static enum status
+could_not(struct session *s, int error)
+{
+	enum status status = status_from_connect(error);
+
+	if (status == STATUS_UNAVAILABLE)
+		tell_lack(s->table);
+	else if (status != STATUS_CONNECT_INTERNAL) /* ours, not its */
+		origins_failed(
+		    s->service->origins, s->chosen, clock_monotonic_ns());
+	tally_connect_failed(s->tally, status);
+	session_tell(s, EVENT_ORIGIN_ERROR, status);
+	return status;
+}
+
+/* None of them is one that this client's address can reach. */
+static enum status
+none_fits(struct session *s)
+{
+	log_limited(&s->table->lack, LOG_LEVEL_WARNING,
+	    "tcp: %s: transparent: an %s client, and no such origin",
+	    s->service->app.name,
+	    s->client_address.sa.sa_family == AF_INET ? "IPv4" : "IPv6");
+	tally_connect_failed(s->tally, STATUS_CONNECT_INTERNAL);
+	session_tell(s, EVENT_ORIGIN_ERROR, STATUS_CONNECT_INTERNAL);
+	return STATUS_CONNECT_INTERNAL;
 }
 
 void
@@ -89,6 +121,7 @@ session_connect(struct session *s, enum status last)
 {
 	struct origins *origins = s->service->origins;
 	uint64_t now_ns = clock_monotonic_ns();
+	bool told = s->tried != 0;
 	int fd = -1;
 
 	while (last != STATUS_UNAVAILABLE) {
@@ -97,18 +130,18 @@ session_connect(struct session *s, enum status last)
 		if (s->chosen < 0)
 			break;
 		s->tried |= 1ull << s->chosen;
-		fd = open_origin(s);
-		if (fd >= 0)
-			break;
-		last = status_from_connect(errno);
-		if (last == STATUS_UNAVAILABLE)
-			tell_lack(s->table);
-		else
-			origins_failed(origins, s->chosen, now_ns);
-		tally_connect_failed(s->tally, last);
-		session_tell(s, EVENT_ORIGIN_ERROR, last);
+		if (app_reaches(&s->service->app, &s->client_address,
+			&s->origin_address)) {
+			fd = open_origin(s);
+			if (fd >= 0)
+				break;
+			last = could_not(s, errno);
+			told = true;
+		}
 		session_leave_origin(s);
 	}
+	if (fd < 0 && s->tried != 0 && !told)
+		last = none_fits(s);
 	if (fd < 0) {
 		session_close(s, last, true);
 		return;

@@ -318,6 +318,42 @@ check_words(const struct app *a, const struct proxy_raw_app *raw,
 		    "limits.bytes_per_s", "not built yet for TCP, expected 0");
 }
 
+static bool
+has_origin(const struct app *a, sa_family_t family)
+{
+	for (size_t i = 0; i < a->origins; i++) {
+		/* AF_UNSPEC: a fault that has been told */
+		if (a->origin[i].address.sa.sa_family == family ||
+		    a->origin[i].address.sa.sa_family == AF_UNSPEC)
+			return true;
+	}
+	return a->origins == 0;
+}
+
+/* A packet has two addresses of one family. */
+static void
+check_transparent(const struct app *a, const struct place *at)
+{
+	if (!a->transparent)
+		return;
+	if (a->header != APP_HEADER_OFF)
+		proxy_settings_error(at->e, at->root, at->index, "transparent",
+		    "the origin sees the client's address already, expected "
+		    "proxy_protocol: off");
+	for (size_t i = 0; a->trusts == 0 && i < a->edges; i++) {
+		sa_family_t family = a->edge[i].sa.sa_family;
+
+		if (family == AF_UNSPEC || has_origin(a, family))
+			continue;
+		proxy_settings_error(at->e, at->root, at->index, "transparent",
+		    "clients come by %s to edge_ips, and no origin can see "
+		    "that: none is %s",
+		    family == AF_INET ? "IPv4" : "IPv6",
+		    family == AF_INET ? "IPv4" : "IPv6");
+		return;
+	}
+}
+
 static struct app_prefix *
 make_prefixes(const struct schema_list *list, const char *key, size_t *count,
     const struct place *at)
@@ -377,6 +413,7 @@ proxy_app_make(struct app *a, const struct proxy_raw_app *raw, size_t index,
 
 	a->balance = (enum app_balance)raw->balance;
 	a->header = (enum app_header)raw->proxy_protocol;
+	a->transparent = raw->transparent;
 	if (raw->name != NULL)
 		make_name(a, raw->name, &at);
 	make_edges(a, &raw->edge_ips, &at);
@@ -395,5 +432,6 @@ proxy_app_make(struct app *a, const struct proxy_raw_app *raw, size_t index,
 	else
 		make_dns(a, raw, &at);
 	check_words(a, raw, &at);
+	check_transparent(a, &at);
 	make_numbers(a, raw);
 }

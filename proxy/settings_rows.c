@@ -85,6 +85,8 @@ static const struct schema_row app_rows[] = {
 	{ "proxy_protocol", SCHEMA_ENUM, APP(proxy_protocol),
 	    .words = proxy_header_words, .fallback = "off",
 	    .help = "how the origin learns the client's address" },
+	{ "transparent", SCHEMA_BOOL, APP(transparent), .fallback = "false",
+	    .help = "the client's address is the source; routing must fit" },
 	{ "proxy_protocol_from", SCHEMA_LIST, APP(proxy_protocol_from), WORDS,
 	    .lone = true, .help = "whose PROXY headers are believed" },
 	{ "proxy_protocol_timeout_s", SCHEMA_DURATION,

@@ -36,6 +36,7 @@ struct proxy_raw_app {
 	struct proxy_raw_dns origin_dns;
 	char *origin_port;
 	int proxy_protocol; /* enum app_header */
+	bool transparent;
 	struct schema_list proxy_protocol_from; /* char * */
 	int64_t proxy_protocol_timeout_s;
 	struct proxy_raw_firewall ip_firewall;

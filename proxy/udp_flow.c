@@ -66,6 +66,8 @@ open_socket(const struct service *v, const struct flow *f)
 	const struct sock_opts o = { .v6only = true,
 		.gro = v->app.header == APP_HEADER_OFF };
 
+	if (v->app.transparent)
+		return sock_connect_from(SOCK_UDP, &f->client, &f->origin, &o);
 	return sock_connect(SOCK_UDP, &f->origin, &o);
 }
 
@@ -97,6 +99,11 @@ connect_origin(struct udp_worker *w, const struct service *v, struct flow *f)
 		if (f->origin_slot < 0)
 			return last;
 		tried |= (uint64_t)1 << f->origin_slot;
+		if (!app_reaches(&v->app, &f->client, &f->origin)) {
+			last = STATUS_CONNECT_INTERNAL;
+			leave_origin(v, f);
+			continue;
+		}
 		f->fd = open_socket(v, f);
 		if (f->fd >= 0)
 			return STATUS_OPEN;
@@ -107,7 +114,8 @@ connect_origin(struct udp_worker *w, const struct service *v, struct flow *f)
 			tell_lack(w);
 			return last;
 		}
-		origins_failed(v->origins, f->origin_slot, w->now_ns);
+		if (last != STATUS_CONNECT_INTERNAL) /* ours, not its */
+			origins_failed(v->origins, f->origin_slot, w->now_ns);
 		leave_origin(v, f);
 	}
 }

@@ -268,6 +268,18 @@ do_packet(void)
 }
 
 static void
+do_raw(void)
+{
+	socket(AF_INET, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_UDP);
+}
+
+static void
+do_raw6(void)
+{
+	socket(AF_INET6, SOCK_RAW, IPPROTO_ICMPV6);
+}
+
+static void
 do_vsock(void)
 {
 	socket(AF_VSOCK, SOCK_STREAM, 0);
@@ -389,6 +401,8 @@ static const struct {
 } crimes[] = {
 	{ "execve", do_exec, true, true, false },
 	{ "AF_PACKET", do_packet, true, true, false },
+	{ "SOCK_RAW", do_raw, true, true, false },
+	{ "SOCK_RAW, IPv6", do_raw6, true, true, false },
 	{ "AF_VSOCK", do_vsock, true, true, false },
 	{ "AF_INET", do_udp, false, true, false },
 	{ "connect", do_connect, true, true, false },

@@ -275,6 +275,12 @@ change_header(struct app *a)
 }
 
 static void
+change_transparent(struct app *a)
+{
+	a->transparent = true;
+}
+
+static void
 change_idle(struct app *a)
 {
 	a->timeouts.idle_ms = 1;
@@ -324,8 +330,8 @@ every_change_is_seen(void **state)
 	static void (*const changes[])(struct app *) = { change_name,
 		change_proto, change_port, change_edge, change_origin,
 		change_weight, change_dns_name, change_dns_ttl, change_balance,
-		change_header, change_idle, change_rate, change_prefix,
-		change_deny, change_trust, change_patience };
+		change_header, change_transparent, change_idle, change_rate,
+		change_prefix, change_deny, change_trust, change_patience };
 	struct app a = make_app(), same = make_app();
 
 	(void)state;
@@ -365,8 +371,7 @@ static const struct {
 	FLOWINFO(origin[0].address),
 	/* padding */
 	{ offsetof(struct app, dns.port) + 2, offsetof(struct app, balance) },
-	{ offsetof(struct app, header) + sizeof(enum app_header),
-	    offsetof(struct app, allows) },
+	{ offsetof(struct app, transparent) + 1, offsetof(struct app, allows) },
 	{ offsetof(struct app, timeouts) + sizeof(struct app_timeouts),
 	    offsetof(struct app, limits) },
 	{ offsetof(struct app, name) + strlen("story") + 1,

@@ -46,7 +46,43 @@ peers_are_trusted_by_prefix(void **state)
 	proxy_settings_free(&s);
 }
 
+static void
+transparent_is_taken(void **state)
+{
+	struct addr four = sockets_addr("192.0.2.9:1"),
+		    six = sockets_addr("[2001:db8::9]:1");
+	struct proxy_settings s;
+
+	(void)state;
+	good(&s, TCP(SSH_TO));
+	assert_false(s.app[0].transparent);
+	assert_true(app_reaches(&s.app[0], &four, &six));
+	proxy_settings_free(&s);
+	good(&s, UDP(DNS_TO ", transparent: true"));
+	assert_true(s.app[0].transparent);
+	assert_true(app_reaches(&s.app[0], &four, &four));
+	assert_false(app_reaches(&s.app[0], &four, &six));
+	assert_false(app_reaches(&s.app[0], &six, &four));
+	proxy_settings_free(&s);
+	/* a balancer's clients may be of any family */
+	good(&s,
+	    APPS APP("a", "tcp/22", "192.0.2.1",
+		TO("tcp://[2001:db8::2]:22") ", transparent: true, "
+					     "proxy_protocol_from: 192.0.2.7"));
+	proxy_settings_free(&s);
+}
+
 static const struct bad_yaml bad[] = {
+	{ TCP(SSH_TO ", transparent: true, proxy_protocol: v2"),
+	    { "f:2:109: applications[0].transparent: the origin sees the "
+	      "client's address already, expected proxy_protocol: off" } },
+	{ TCP(SSH_TO ", transparent: maybe"),
+	    { "f:2:109: applications[0].transparent: expected true or false, "
+	      "got \"maybe\"" } },
+	{ APPS APP("a", "tcp/22", "192.0.2.1, \"2001:db8::1\"",
+	      SSH_TO ", transparent: true"),
+	    { "f:2:124: applications[0].transparent: clients come by IPv6 to "
+	      "edge_ips, and no origin can see that: none is IPv6" } },
 	{ TCP(SSH_TO ", proxy_protocol_from: [198.51.100.7/24, x]"),
 	    { "f:2:118: applications[0].proxy_protocol_from[0]: "
 	      "\"198.51.100.7/24\" has bits set after its prefix, expected "
@@ -75,6 +111,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(peers_are_trusted_by_prefix),
+		cmocka_unit_test(transparent_is_taken),
 		cmocka_unit_test(faults_are_told),
 	};
 

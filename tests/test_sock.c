@@ -365,6 +365,88 @@ connect_says_no(void **state)
 	assert_int_equal(sock_connect(SOCK_UDP, &unspec, &o), -1);
 }
 
+/* A UDP socket bound to `at`, and one connected to it that says it is another
+ * host's. */
+static struct addr
+seen_from(const char *at, const char *source)
+{
+	const struct sock_opts o = { .v6only = true };
+	struct addr a = sockets_addr(at), from = sockets_addr(source), peer;
+	int server = open_at(SOCK_UDP, &a, &o), client;
+	socklen_t len = sizeof peer;
+	char byte = 0;
+
+	assert_int_equal(sock_local(server, &a), 0);
+	client = sock_connect_from(SOCK_UDP, &from, &a, &o);
+	assert_true(client >= 0);
+	assert_int_equal(write(client, "z", 1), 1);
+	wait_for(server, POLLIN);
+	memset(&peer, 0, sizeof peer);
+	assert_int_equal(recvfrom(server, &byte, 1, 0, &peer.sa, &len), 1);
+	close(client);
+	close(server);
+	return peer;
+}
+
+static void
+others_may_be_the_source(void **state)
+{
+	struct addr four = sockets_addr("192.0.2.9:4711"),
+		    six = sockets_addr("[2001:db8::9]:4711"), seen;
+
+	(void)state;
+	if (geteuid() != 0)
+		skip();
+	assert_int_equal(sock_may_be_transparent(), 0);
+	seen = seen_from("127.0.0.1:0", "192.0.2.9:4711");
+	assert_true(addr_equal(&seen, &four));
+	seen = seen_from("[::1]:0", "[2001:db8::9]:4711");
+	assert_true(addr_equal(&seen, &six));
+}
+
+/* The same host and port towards the same peer twice: TCP and UDP. */
+static void
+a_taken_port_gives_way(void **state)
+{
+	const struct sock_opts o = { .v6only = true };
+	struct addr from = sockets_addr("127.0.0.9:4711");
+	int server, client[2];
+
+	(void)state;
+	if (geteuid() != 0)
+		skip();
+	for (int proto = SOCK_UDP; proto <= SOCK_TCP; proto++) {
+		struct addr a = sockets_addr("127.0.0.1:0"), local;
+
+		server = open_at((enum sock_proto)proto, &a, &o);
+		assert_int_equal(sock_local(server, &a), 0);
+		for (int i = 0; i < 2; i++) {
+			client[i] = sock_connect_from(
+			    (enum sock_proto)proto, &from, &a, &o);
+			assert_true(client[i] >= 0);
+			assert_int_equal(sock_local(client[i], &local), 0);
+			assert_int_equal(i == 0, addr_equal(&local, &from));
+			addr_set_port(&local, 4711);
+			assert_true(addr_equal(&local, &from));
+		}
+		close(client[0]);
+		close(client[1]);
+		close(server);
+	}
+}
+
+static void
+sources_are_refused(void **state)
+{
+	const struct sock_opts o = { .v6only = true };
+	struct addr four = sockets_addr("192.0.2.9:1"),
+		    six = sockets_addr("[::1]:9");
+
+	(void)state;
+	assert_int_equal(sock_connect_from(SOCK_TCP, &four, &six, &o), -1);
+	assert_int_equal(errno, EAFNOSUPPORT);
+}
+
 int
 main(void)
 {
@@ -381,6 +463,9 @@ main(void)
 		cmocka_unit_test(tcp_listens_connects_accepts),
 		cmocka_unit_test(udp_connects),
 		cmocka_unit_test(connect_says_no),
+		cmocka_unit_test(others_may_be_the_source),
+		cmocka_unit_test(a_taken_port_gives_way),
+		cmocka_unit_test(sources_are_refused),
 	};
 
 	rmem_max = read_rmem_max();

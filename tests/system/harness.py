@@ -4,7 +4,9 @@ Nothing here sleeps for a fixed time: everything polls with a generous limit.
 """
 import base64
 import collections
+import concurrent.futures
 import contextlib
+import ctypes
 import json
 import os
 import pathlib
@@ -63,6 +65,21 @@ def run(program, *argv, check=True, **more):
     if check:
         assert p.returncode == 0, (p.args, p.returncode, p.stderr)
     return p
+
+
+def inside(namespace, make):
+    """What `make()` gives, made in that network namespace: its sockets, and
+    those of threads that it starts, belong there."""
+    libc = ctypes.CDLL(None, use_errno=True)
+
+    def work():
+        with open(f"/run/netns/{namespace}") as there:
+            assert libc.setns(there.fileno(), 0x40000000) == 0, \
+                os.strerror(ctypes.get_errno())
+        return make()
+    # a thread of its own: a namespace belongs to a thread
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        return pool.submit(work).result()
 
 
 class Identity:

@@ -64,7 +64,8 @@ class Origin:
     """A TCP server; each connection is given to `serve` in a thread."""
 
     def __init__(self, serve, address="127.0.0.1", port=0, backlog=128):
-        self.listener = socket.create_server((address, port),
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        self.listener = socket.create_server((address, port), family=family,
                                              backlog=backlog)
         self.port = self.listener.getsockname()[1]
         self.serve, self.accepted = serve, []

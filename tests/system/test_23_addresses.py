@@ -112,19 +112,8 @@ def test_hosts_on_a_wire(namespaces, tmp_path, identity):
 
 
 def ask_from(client, host, identity):
-    """Enters the namespace for the time of making the sockets."""
-    import ctypes
-    import os
-    libc = ctypes.CDLL(None, use_errno=True)
-    home = os.open("/proc/self/ns/net", os.O_RDONLY)
-    there = os.open(f"/run/netns/{client}", os.O_RDONLY)
-    try:
-        assert libc.setns(there, 0x40000000) == 0
-        udp, tcp = harness.Udp(host, 2002), harness.Tcp(host, 2002)
-    finally:
-        assert libc.setns(home, 0x40000000) == 0
-        os.close(home)
-        os.close(there)
+    udp, tcp = harness.inside(client, lambda: (
+        harness.Udp(host, 2002), harness.Tcp(host, 2002)))
     with udp, tcp:
         udp.verified(identity.public, "rfc")
         tcp.verified(identity.public, "rfc")

@@ -41,9 +41,8 @@ class UdpOrigin:
         if self.closing:
             return
         self.closing = True
-        family = self.socket.family
-        with socket.socket(family, socket.SOCK_DGRAM) as s:
-            s.sendto(b"end", (self.address, self.port))
+        # to itself: it may be in another network than the caller
+        self.socket.sendto(b"end", (self.address, self.port))
         self.thread.join()
         self.socket.close()
 

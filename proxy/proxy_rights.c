@@ -1,0 +1,89 @@
+/* What is kept when rights are given up, and what must not be missing then. */
+#include "proxy/proxy_state.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <linux/capability.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "base/log.h"
+#include "base/priv.h"
+#include "net/sock.h"
+
+/* Better told now than by the first SIGHUP. */
+static void
+check_reload(const char *config)
+{
+	if (access(config, R_OK) != 0)
+		log_warning("%s: SIGHUP will not be able to read it again, "
+			    "as the user that this is now: %s",
+		    config, strerror(errno));
+}
+
+static bool
+is_file(const char *event_log)
+{
+	return event_log != NULL && strcmp(event_log, "-") != 0;
+}
+
+/* What stays within reach: the config's directory, and that of the log. */
+static int
+fence(const struct proxy *p)
+{
+	char config[PATH_MAX], log[PATH_MAX];
+	struct priv_path paths[2] = {
+		{ .path = file_directory(config, p->config) },
+	};
+	size_t n = 1;
+
+	if (is_file(p->started->event_log))
+		paths[n++] = (struct priv_path){
+			.path = file_directory(log, p->started->event_log),
+			.write = true,
+		};
+	if (priv_landlock(paths, n, PRIV_MAY_CONNECT) >= 0)
+		return 0;
+	log_error("landlock: %s", strerror(errno));
+	return -1;
+}
+
+/* `transparent` takes CAP_NET_RAW, and then that one is kept. */
+static int
+drop_caps(const struct proxy_settings *s)
+{
+	static const int caps[] = { CAP_NET_RAW };
+	bool kept = false;
+
+	for (size_t i = 0; i < s->apps; i++)
+		kept |= s->app[i].transparent;
+	return priv_drop_keep(s->user, caps, kept ? 1 : 0);
+}
+
+int
+proxy_check_rights(const struct proxy_settings *s, const char *hint)
+{
+	for (size_t i = 0; i < s->apps; i++) {
+		if (!s->app[i].transparent || sock_may_be_transparent() == 0)
+			continue;
+		log_error("application %s: transparent: takes CAP_NET_RAW%s",
+		    s->app[i].name, hint);
+		return -1;
+	}
+	return 0;
+}
+
+int
+proxy_drop_rights(const struct proxy *p)
+{
+	static const char hint[] =
+	    ", which this process was not given: start it as root, or with "
+	    "AmbientCapabilities=CAP_NET_RAW";
+
+	if (drop_caps(p->started) != 0 ||
+	    proxy_check_rights(p->started, hint) != 0 || fence(p) != 0)
+		return -1;
+	check_reload(p->config);
+	return 0;
+}

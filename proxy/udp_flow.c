@@ -36,12 +36,20 @@ tell(const struct udp_worker *w, const struct flow *f, enum event_kind kind,
 	eventlog_write(w->setup.log, &e);
 }
 
-/* Each datagram of a refused client comes here: few of them make a line. */
+/* Each datagram of a client may begin a flow that fails: few make a line. */
+static bool
+may_tell(struct udp_worker *w, const struct addr *client)
+{
+	const struct addr everybody = { .in = { .sin_family = AF_INET } };
+
+	return limit_take(w->told_client, client, w->now_ns) &&
+	    limit_take(w->told, &everybody, w->now_ns);
+}
+
 static void
 tell_refused(struct udp_worker *w, const struct service *v,
     const struct addr *client, const struct addr *edge, enum status status)
 {
-	const struct addr everybody = { .in = { .sin_family = AF_INET } };
 	struct event e = { .kind = EVENT_CLIENT_FILTERED,
 		.app = &v->app,
 		.client = *client,
@@ -49,9 +57,7 @@ tell_refused(struct udp_worker *w, const struct service *v,
 		.status = status,
 		.firewall_matched = status == STATUS_FIREWALL };
 
-	if (w->setup.log == NULL ||
-	    !limit_take(w->told_client, client, w->now_ns) ||
-	    !limit_take(w->told, &everybody, w->now_ns))
+	if (w->setup.log == NULL || !may_tell(w, client))
 		return;
 	e.connect_us = e.disconnect_us = clock_realtime_us();
 	eventlog_write(w->setup.log, &e);
@@ -100,7 +106,8 @@ connect_origin(struct udp_worker *w, const struct service *v, struct flow *f)
 			return last;
 		tried |= (uint64_t)1 << f->origin_slot;
 		if (!app_reaches(&v->app, &f->client, &f->origin)) {
-			last = STATUS_CONNECT_INTERNAL;
+			if (last == STATUS_UNAVAILABLE) /* none was tried */
+				last = STATUS_CONNECT_INTERNAL;
 			leave_origin(v, f);
 			continue;
 		}
@@ -247,7 +254,10 @@ udp_flow_closed(void *context, struct flow *f, enum status status)
 	for (unsigned int i = 0; i < w->d->count; i++)
 		if (w->d->at[i].owner == index)
 			w->d->at[i].owner = DGRAMS_NONE;
-	tell(w, f, f->fd >= 0 ? EVENT_DISCONNECT : EVENT_ORIGIN_ERROR, status);
+	if (f->fd >= 0)
+		tell(w, f, EVENT_DISCONNECT, status);
+	else if (may_tell(w, &f->client))
+		tell(w, f, EVENT_ORIGIN_ERROR, status);
 	count_end(w, f, status);
 	if (f->fd >= 0)
 		close(f->fd); /* which takes it out of the epoll set too */

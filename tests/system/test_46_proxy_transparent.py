@@ -12,7 +12,7 @@ import subprocess
 import harness
 import pytest
 from proxyharness import (L4proxyd, Origin, application, echo, idle, is_reset,
-                          read_all, read_exactly, reset)
+                          is_turned_away, read_all, read_exactly, reset)
 from udporigin import UdpOrigin
 
 EDGE = {4: "192.0.2.1", 6: "2001:db8:1::1"}
@@ -175,8 +175,8 @@ def test_ends_and_faults_are_the_clients_too(tmp_path, road_by_socket):
     """A refused TCP connection; ICMP for UDP; a reset."""
     road, inside = road_by_socket, harness.inside
     with daemon(tmp_path, road, ALL) as p:
-        with inside(road.client, lambda: tcp_client(4)) as c:
-            assert is_reset(c)
+        assert inside(road.client, lambda: is_turned_away(
+            7777, host=EDGE[4]))
         p.expect_events(Event="originError", Status=521)
         with inside(road.client, lambda: harness.Udp(EDGE[4], 7777)) as c:
             c.send(b"?")
@@ -224,6 +224,29 @@ def test_a_client_of_the_wrong_family_is_told(tmp_path, road_by_socket):
             c.sendall(b"PROXY TCP4 192.0.2.77 192.0.2.1 4711 2\r\nhello")
             assert read_exactly(c, 5) == b"hello"
             assert o.accepted[0][1] == ("192.0.2.77", 4711)
+
+
+def test_flows_that_fail_at_once_are_no_flood_of_lines(
+        tmp_path, road_by_socket):
+    road, inside = road_by_socket, harness.inside
+    mixed = app("udp", 4, edge_ips="all", origin_direct=[
+        f"udp://{ORIGIN[4]}:8888", f"udp://[{ORIGIN[6]}]:8888"])
+    with daemon(tmp_path, road, [mixed], workers=1) as p:
+        # nothing leads to the network of an origin any more
+        subprocess.run(["ip", "-n", road.proxy, "link", "set", "back",
+                        "down"], check=True)
+        with inside(road.client, lambda: harness.Udp(EDGE[4], 7777)) as c:
+            for _ in range(50):
+                c.send(b"?")
+            error, = p.expect_events(Event="originError")
+            assert error["Status"] in (520, 523)
+            subprocess.run(["ip", "-n", road.proxy, "link", "set", "back",
+                            "up"], check=True)
+            with inside(road.origin, lambda: UdpOrigin(
+                    address=ORIGIN[4], port=8888)):
+                harness.until(lambda: c.send(b"!") or c.receive(0.2),
+                              "it serves again")
+        assert len(p.events(Event="originError")) == 1
 
 
 # -- rights --------------------------------------------------------------------

@@ -185,6 +185,14 @@ addr_is_wildcard(const struct addr *a)
 }
 
 bool
+addr_is_loopback(const struct addr *a)
+{
+	if (a->sa.sa_family == AF_INET)
+		return ntohl(a->in.sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
+	return IN6_IS_ADDR_LOOPBACK(&a->in6.sin6_addr);
+}
+
+bool
 addr_is_listenable(const struct addr *a)
 {
 	uint32_t four = ntohl(a->in.sin_addr.s_addr);

@@ -32,6 +32,7 @@ socklen_t addr_len(const struct addr *a);
 uint16_t addr_port(const struct addr *a);
 void addr_set_port(struct addr *a, uint16_t port);
 bool addr_is_wildcard(const struct addr *a);
+bool addr_is_loopback(const struct addr *a); /* 127.0.0.0/8, ::1 */
 /* Not multicast or broadcast, from which no reply can come, and not IPv4 in
  * IPv6's clothes (::ffff:192.0.2.1). */
 bool addr_is_listenable(const struct addr *a);

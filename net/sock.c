@@ -1,6 +1,7 @@
 #include "net/sock.h"
 
 #include <errno.h>
+#include <ifaddrs.h>
 #include <linux/netlink.h>
 #include <netinet/tcp.h>
 #include <netinet/udp.h>
@@ -234,6 +235,28 @@ sock_local(int fd, struct addr *a)
 
 	memset(a, 0, sizeof *a);
 	return getsockname(fd, &a->sa, &len);
+}
+
+bool
+sock_is_local(const struct addr *a)
+{
+	struct addr host = *a, mine;
+	bool local = addr_is_loopback(a);
+	struct ifaddrs *list;
+
+	addr_set_port(&host, 0);
+	if (local || getifaddrs(&list) != 0)
+		return local;
+	for (struct ifaddrs *i = list; i != NULL && !local; i = i->ifa_next) {
+		if (i->ifa_addr == NULL ||
+		    i->ifa_addr->sa_family != a->sa.sa_family)
+			continue;
+		mine.sa.sa_family = a->sa.sa_family;
+		memcpy(&mine, i->ifa_addr, addr_len(&mine));
+		local = addr_equal(&mine, &host);
+	}
+	freeifaddrs(list);
+	return local;
 }
 
 int

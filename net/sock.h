@@ -68,6 +68,9 @@ void sock_udp_gro(int fd, bool on);
 /* The address a socket is bound to (getsockname(2)). */
 int sock_local(int fd, struct addr *a);
 
+/* Whether this host has the address (loopback, or getifaddrs(3)). */
+bool sock_is_local(const struct addr *a);
+
 /* A sock_diag(7) netlink socket; its reads give up after a second. */
 int sock_diag_open(void);
 

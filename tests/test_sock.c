@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -447,6 +448,35 @@ sources_are_refused(void **state)
 	assert_int_equal(errno, EAFNOSUPPORT);
 }
 
+static void
+knows_its_own_addresses(void **state)
+{
+	static const char *const mine[] = { "127.0.0.1:5", "127.9.9.9", "::1" };
+	static const char *const others[] = { "192.0.2.78:5", "2001:db8::1" };
+	struct ifreq request = { .ifr_name = "lo:1" };
+	struct addr a;
+	int fd;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof mine / sizeof *mine; i++) {
+		a = sockets_addr(mine[i]);
+		assert_true(sock_is_local(&a));
+	}
+	for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+		a = sockets_addr(others[i]);
+		assert_false(sock_is_local(&a));
+	}
+	if (geteuid() != 0)
+		skip();
+	a = sockets_addr("192.0.2.78:0");
+	memcpy(&request.ifr_addr, &a.in, sizeof a.in);
+	fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	assert_int_equal(ioctl(fd, SIOCSIFADDR, &request), 0);
+	close(fd);
+	a = sockets_addr(others[0]);
+	assert_true(sock_is_local(&a));
+}
+
 int
 main(void)
 {
@@ -466,6 +496,7 @@ main(void)
 		cmocka_unit_test(others_may_be_the_source),
 		cmocka_unit_test(a_taken_port_gives_way),
 		cmocka_unit_test(sources_are_refused),
+		cmocka_unit_test(knows_its_own_addresses),
 	};
 
 	rmem_max = read_rmem_max();

@@ -75,3 +75,27 @@ app_reaches(
 {
 	return !a->transparent || client->sa.sa_family == origin->sa.sa_family;
 }
+
+static bool
+is_edge(const struct addr *edge, const struct addr *host, bool local)
+{
+	if (addr_is_wildcard(edge))
+		return local && edge->sa.sa_family == host->sa.sa_family;
+	return addr_equal(edge, host);
+}
+
+const struct addr *
+app_edge_at(
+    const struct app *a, const struct addr *to, unsigned int ports, bool local)
+{
+	unsigned int first = addr_port(to), last = first + ports - 1;
+	struct addr host = *to;
+
+	if (last < a->port_first || first > a->port_last)
+		return NULL;
+	addr_set_port(&host, 0);
+	for (size_t i = 0; i < a->edges; i++)
+		if (is_edge(&a->edge[i], &host, local))
+			return &a->edge[i];
+	return NULL;
+}

@@ -111,6 +111,14 @@ bool app_reaches(
  * and is believed. */
 bool app_trusts(const struct app *a, const struct addr *peer);
 
+/*
+ * The edge of `a` at which one of `ports` ports from that of `to` on is
+ * listened on, or NULL. A wildcard is one if `to` is an address of this host,
+ * which the caller says.
+ */
+const struct addr *app_edge_at(
+    const struct app *a, const struct addr *to, unsigned int ports, bool local);
+
 /* Whether both have the same origin_dns, or neither has one. */
 bool app_dns_same(const struct app *a, const struct app *b);
 

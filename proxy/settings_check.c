@@ -67,57 +67,31 @@ check_pair(const struct app *list, size_t index, size_t other,
 	}
 }
 
-static bool
-is_loopback(const struct addr *a)
-{
-	if (a->sa.sa_family == AF_INET)
-		return ntohl(a->in.sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
-	return IN6_IS_ADDR_LOOPBACK(&a->in6.sin6_addr);
-}
-
 /*
  * An origin that is one of the application's own edges: each session would
  * make the next one. Of a wildcard only the loopback addresses are known to be
  * this host's without asking it.
  */
-static bool
-leads_back(
-    const struct app *a, const struct addr *edge, const struct app_origin *o)
-{
-	struct addr host = o->address;
-	uint16_t first = addr_port(&host);
-	unsigned int span = (unsigned int)(a->port_last - a->port_first);
-
-	if (host.sa.sa_family == AF_UNSPEC)
-		return false; /* told before */
-	addr_set_port(&host, 0);
-	if (!ports_meet(
-		a->port_first, a->port_last, first, (uint16_t)(first + span)))
-		return false;
-	if (addr_is_wildcard(edge))
-		return edge->sa.sa_family == host.sa.sa_family &&
-		    is_loopback(&host);
-	return addr_equal(edge, &host);
-}
-
 static void
 check_loops(const struct app *list, size_t index, const struct yaml_node *root,
     struct yaml_errors *e)
 {
 	const struct app *a = &list[index];
+	unsigned int ports = (unsigned int)(a->port_last - a->port_first) + 1;
 	char host[NOTATION_HOST_LEN], text[ADDR_STR_LEN], path[48];
 
 	for (size_t i = 0; i < a->origins; i++) {
-		for (size_t j = 0; j < a->edges; j++) {
-			if (!leads_back(a, &a->edge[j], &a->origin[i]))
-				continue;
-			snprintf(path, sizeof path, "origin_direct[%zu]", i);
-			proxy_settings_error(e, root, index, path,
-			    "%s is this application's own edge (%s): a loop",
-			    addr_format(text, &a->origin[i].address),
-			    notation_host(host, &a->edge[j]));
-			break;
-		}
+		const struct addr *to = &a->origin[i].address, *edge;
+
+		if (to->sa.sa_family == AF_UNSPEC)
+			continue; /* told before */
+		edge = app_edge_at(a, to, ports, addr_is_loopback(to));
+		if (edge == NULL)
+			continue;
+		snprintf(path, sizeof path, "origin_direct[%zu]", i);
+		proxy_settings_error(e, root, index, path,
+		    "%s is this application's own edge (%s): a loop",
+		    addr_format(text, to), notation_host(host, edge));
 	}
 }
 

@@ -95,11 +95,55 @@ test_firewall(void **state)
 	}
 }
 
+/* A range of two ports at 192.0.2.1 and [::]. */
+static const struct {
+	const char *to;
+	unsigned int ports;
+	bool local;
+	const char *edge; /* NULL: none */
+} edges[] = {
+	{ "192.0.2.1:80", 1, false, "192.0.2.1:0" },
+	{ "192.0.2.1:81", 1, false, "192.0.2.1:0" },
+	{ "192.0.2.1:79", 1, false, NULL },
+	{ "192.0.2.1:82", 1, false, NULL },
+	{ "192.0.2.1:79", 2, false, "192.0.2.1:0" },
+	{ "192.0.2.1:1", 79, false, NULL },
+	{ "192.0.2.1:1", 65535, false, "192.0.2.1:0" },
+	{ "192.0.2.2:80", 1, true, NULL },
+	{ "[2001:db8::1]:80", 1, false, NULL },
+	{ "[2001:db8::1]:80", 1, true, "[::]:0" },
+	{ "[2001:db8::1]:79", 1, true, NULL },
+};
+
+static void
+test_edges(void **state)
+{
+	const struct app a = { .port_first = 80,
+		.port_last = 81,
+		.edges = 2,
+		.edge = { sockets_addr("192.0.2.1"), sockets_addr("::") } };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof edges / sizeof *edges; i++) {
+		struct addr to = sockets_addr(edges[i].to);
+		const struct addr *edge =
+		    app_edge_at(&a, &to, edges[i].ports, edges[i].local);
+		char text[ADDR_STR_LEN] = "";
+
+		if (edge != NULL)
+			addr_format(text, edge);
+		if (strcmp(text, edges[i].edge != NULL ? edges[i].edge : "") !=
+		    0)
+			fail_msg("row %zu: %s", i, text);
+	}
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_firewall),
+		cmocka_unit_test(test_edges),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -11,101 +11,8 @@
 #include <cmocka.h>
 
 #include "proxy/dnsreply.h"
+#include "tests/dnsmessage.h"
 #include "tests/support.h"
-
-/* A reply in the making. */
-struct reply {
-	uint8_t bytes[16384];
-	size_t len;
-};
-
-static void
-put(struct reply *r, const void *bytes, size_t len)
-{
-	assert_true(r->len + len <= sizeof r->bytes);
-	memcpy(r->bytes + r->len, bytes, len);
-	r->len += len;
-}
-
-static void
-put16(struct reply *r, unsigned int v)
-{
-	put(r, (const uint8_t[]){ (uint8_t)(v >> 8), (uint8_t)v }, 2);
-}
-
-static void
-put_name(struct reply *r, const char *name)
-{
-	size_t n;
-
-	for (; *name != '\0'; name += name[n] == '.' ? n + 1 : n) {
-		n = strcspn(name, ".");
-		put(r, (const uint8_t[]){ (uint8_t)n }, 1);
-		put(r, name, n);
-	}
-	put(r, "", 1);
-}
-
-static void
-begin(struct reply *r, const char *name, ns_type type)
-{
-	r->len = 0;
-	put16(r, 0x1234);
-	put16(r, 0x8180); /* a reply, recursion done */
-	put16(r, 1);
-	put(r, "\0\0\0\0\0\0", 6);
-	put_name(r, name);
-	put16(r, type);
-	put16(r, ns_c_in);
-}
-
-static void
-record(struct reply *r, const char *name, ns_type type, uint32_t ttl,
-    const void *data, size_t len)
-{
-	put_name(r, name);
-	put16(r, type);
-	put16(r, ns_c_in);
-	put16(r, ttl >> 16);
-	put16(r, ttl & 0xffff);
-	put16(r, (unsigned int)len);
-	put(r, data, len);
-	r->bytes[7]++; /* answers */
-}
-
-static void
-record_address(
-    struct reply *r, const char *name, const char *address, uint32_t ttl)
-{
-	bool six = strchr(address, ':') != NULL;
-	uint8_t data[16];
-
-	assert_int_equal(inet_pton(six ? AF_INET6 : AF_INET, address, data), 1);
-	record(r, name, six ? ns_t_aaaa : ns_t_a, ttl, data, six ? 16 : 4);
-}
-
-static void
-record_name(struct reply *r, const char *name, const char *to, uint32_t ttl)
-{
-	static struct reply data;
-
-	data.len = 0;
-	put_name(&data, to);
-	record(r, name, ns_t_cname, ttl, data.bytes, data.len);
-}
-
-static void
-record_srv(struct reply *r, const char *name, uint32_t ttl,
-    const unsigned int numbers[static 3], const char *host)
-{
-	static struct reply data;
-
-	data.len = 0;
-	for (int i = 0; i < 3; i++)
-		put16(&data, numbers[i]);
-	put_name(&data, host);
-	record(r, name, ns_t_srv, ttl, data.bytes, data.len);
-}
 
 static void
 assert_addr(const struct addr *a, const char *text)
@@ -119,20 +26,20 @@ static void
 test_addresses(void **state)
 {
 	static struct dnsreply_addresses a;
-	static struct reply r;
+	static struct dnsmessage r;
 
 	(void)state;
-	begin(&r, "a.example", ns_t_a);
-	record_address(&r, "a.example", "192.0.2.2", 60);
-	record_address(&r, "a.example", "192.0.2.1", 30);
+	dnsmessage_begin(&r, "a.example", ns_t_a);
+	dnsmessage_address(&r, "a.example", "192.0.2.2", 60);
+	dnsmessage_address(&r, "a.example", "192.0.2.1", 30);
 	assert_int_equal(dnsreply_addresses(&a, DNSREPLY_A, r.bytes, r.len), 0);
 	assert_int_equal(a.count, 2);
 	assert_int_equal(a.ttl_s, 30);
 	assert_addr(&a.list[0], "192.0.2.2:0");
 	assert_addr(&a.list[1], "192.0.2.1:0");
 
-	begin(&r, "a.example", ns_t_aaaa);
-	record_address(&r, "a.example", "2001:db8::1", 60);
+	dnsmessage_begin(&r, "a.example", ns_t_aaaa);
+	dnsmessage_address(&r, "a.example", "2001:db8::1", 60);
 	assert_int_equal(
 	    dnsreply_addresses(&a, DNSREPLY_AAAA, r.bytes, r.len), 0);
 	assert_int_equal(a.count, 1);
@@ -145,13 +52,13 @@ static void
 test_alias(void **state)
 {
 	static struct dnsreply_addresses a;
-	static struct reply r;
+	static struct dnsmessage r;
 
 	(void)state;
-	begin(&r, "www.example", ns_t_a);
-	record_name(&r, "www.example", "b.example", 7);
-	record_name(&r, "b.example", "c.example", 90);
-	record_address(&r, "c.example", "192.0.2.1", 60);
+	dnsmessage_begin(&r, "www.example", ns_t_a);
+	dnsmessage_alias(&r, "www.example", "b.example", 7);
+	dnsmessage_alias(&r, "b.example", "c.example", 90);
+	dnsmessage_address(&r, "c.example", "192.0.2.1", 60);
 	assert_int_equal(dnsreply_addresses(&a, DNSREPLY_A, r.bytes, r.len), 0);
 	assert_int_equal(a.count, 1);
 	assert_int_equal(a.ttl_s, 7);
@@ -163,25 +70,25 @@ test_none(void **state)
 {
 	static struct dnsreply_addresses a;
 	static struct dnsreply_targets t;
-	static struct reply r;
+	static struct dnsmessage r;
 
 	(void)state;
 	for (int aliases = 0; aliases < 2; aliases++) {
-		begin(&r, "www.example", ns_t_a);
+		dnsmessage_begin(&r, "www.example", ns_t_a);
 		if (aliases > 0)
-			record_name(&r, "www.example", "b.example", 7);
+			dnsmessage_alias(&r, "www.example", "b.example", 7);
 		assert_int_equal(
 		    dnsreply_addresses(&a, DNSREPLY_A, r.bytes, r.len), 0);
 		assert_int_equal(a.count, 0);
-		begin(&r, "www.example", ns_t_aaaa);
+		dnsmessage_begin(&r, "www.example", ns_t_aaaa);
 		if (aliases > 0)
-			record_name(&r, "www.example", "b.example", 7);
+			dnsmessage_alias(&r, "www.example", "b.example", 7);
 		assert_int_equal(
 		    dnsreply_addresses(&a, DNSREPLY_AAAA, r.bytes, r.len), 0);
 		assert_int_equal(a.count, 0);
-		begin(&r, "www.example", ns_t_srv);
+		dnsmessage_begin(&r, "www.example", ns_t_srv);
 		if (aliases > 0)
-			record_name(&r, "www.example", "b.example", 7);
+			dnsmessage_alias(&r, "www.example", "b.example", 7);
 		assert_int_equal(dnsreply_targets(&t, r.bytes, r.len), 0);
 		assert_int_equal(t.count, 0);
 	}
@@ -197,17 +104,17 @@ test_ttl(void **state)
 		{ 0x80000000, 0 }, { 0xffffffff, 0 } };
 	static struct dnsreply_addresses a;
 	static struct dnsreply_targets t;
-	static struct reply r;
+	static struct dnsmessage r;
 
 	(void)state;
 	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-		begin(&r, "a.example", ns_t_a);
-		record_address(&r, "a.example", "192.0.2.1", rows[i].ttl);
+		dnsmessage_begin(&r, "a.example", ns_t_a);
+		dnsmessage_address(&r, "a.example", "192.0.2.1", rows[i].ttl);
 		assert_int_equal(
 		    dnsreply_addresses(&a, DNSREPLY_A, r.bytes, r.len), 0);
 		assert_int_equal(a.ttl_s, rows[i].want);
-		begin(&r, "a.example", ns_t_srv);
-		record_srv(&r, "a.example", rows[i].ttl,
+		dnsmessage_begin(&r, "a.example", ns_t_srv);
+		dnsmessage_srv(&r, "a.example", rows[i].ttl,
 		    (const unsigned int[]){ 1, 1, 1 }, "b.example");
 		assert_int_equal(dnsreply_targets(&t, r.bytes, r.len), 0);
 		assert_int_equal(t.ttl_s, rows[i].want);
@@ -230,12 +137,12 @@ test_targets(void **state)
 		{ { 0, 1, 0 }, "c.example", 70 }, /* no port */
 	};
 	static struct dnsreply_targets t;
-	static struct reply r;
+	static struct dnsmessage r;
 
 	(void)state;
-	begin(&r, "_x._tcp.example", ns_t_srv);
+	dnsmessage_begin(&r, "_x._tcp.example", ns_t_srv);
 	for (size_t i = 0; i < sizeof records / sizeof records[0]; i++)
-		record_srv(&r, "_x._tcp.example", records[i].ttl,
+		dnsmessage_srv(&r, "_x._tcp.example", records[i].ttl,
 		    records[i].numbers, records[i].host);
 	assert_int_equal(dnsreply_targets(&t, r.bytes, r.len), 0);
 	assert_int_equal(t.count, 4);
@@ -255,14 +162,14 @@ static void
 test_too_many(void **state)
 {
 	static struct dnsreply_targets t;
-	static struct reply r;
+	static struct dnsmessage r;
 	char host[32];
 
 	(void)state;
-	begin(&r, "_x._tcp.example", ns_t_srv);
+	dnsmessage_begin(&r, "_x._tcp.example", ns_t_srv);
 	for (unsigned int i = 0; i < DNSREPLY_TARGETS_MAX + 9; i++) {
 		snprintf(host, sizeof host, "h%u.example", i);
-		record_srv(&r, "_x._tcp.example", 60,
+		dnsmessage_srv(&r, "_x._tcp.example", 60,
 		    (const unsigned int[]){ 1, 1, 80 }, host);
 	}
 	assert_int_equal(dnsreply_targets(&t, r.bytes, r.len), 0);
@@ -289,16 +196,16 @@ read_as(int kind, struct view v)
 static void
 test_cut(void **state)
 {
-	static struct reply r[3];
+	static struct dnsmessage r[3];
 
 	(void)state;
-	begin(&r[DNSREPLY_A], "a.example", ns_t_a);
-	record_name(&r[DNSREPLY_A], "a.example", "b.example", 5);
-	record_address(&r[DNSREPLY_A], "b.example", "192.0.2.1", 5);
-	begin(&r[DNSREPLY_AAAA], "a.example", ns_t_aaaa);
-	record_address(&r[DNSREPLY_AAAA], "a.example", "2001:db8::1", 5);
-	begin(&r[DNSREPLY_SRV], "a.example", ns_t_srv);
-	record_srv(&r[DNSREPLY_SRV], "a.example", 5,
+	dnsmessage_begin(&r[DNSREPLY_A], "a.example", ns_t_a);
+	dnsmessage_alias(&r[DNSREPLY_A], "a.example", "b.example", 5);
+	dnsmessage_address(&r[DNSREPLY_A], "b.example", "192.0.2.1", 5);
+	dnsmessage_begin(&r[DNSREPLY_AAAA], "a.example", ns_t_aaaa);
+	dnsmessage_address(&r[DNSREPLY_AAAA], "a.example", "2001:db8::1", 5);
+	dnsmessage_begin(&r[DNSREPLY_SRV], "a.example", ns_t_srv);
+	dnsmessage_srv(&r[DNSREPLY_SRV], "a.example", 5,
 	    (const unsigned int[]){ 1, 2, 3 }, "b.example");
 	for (int kind = 0; kind < 3; kind++) {
 		for (size_t len = 0; len <= r[kind].len; len++) {
@@ -315,14 +222,15 @@ test_cut(void **state)
 static void
 test_bad(void **state)
 {
-	static struct reply r;
+	static struct dnsmessage r;
 	size_t at;
 
 	(void)state;
 	for (unsigned int pointer = 0; pointer < 0x4000; pointer += 7) {
-		begin(&r, "a.example", ns_t_srv);
+		dnsmessage_begin(&r, "a.example", ns_t_srv);
 		at = r.len;
-		record(&r, "a.example", ns_t_srv, 5, "\0\1\0\1\0\1\300\0", 8);
+		dnsmessage_record(
+		    &r, "a.example", ns_t_srv, 5, "\0\1\0\1\0\1\300\0", 8);
 		r.bytes[r.len - 2] = (uint8_t)(0xc0 | pointer >> 8);
 		r.bytes[r.len - 1] = (uint8_t)pointer;
 		for (int kind = 0; kind < 3; kind++) {

@@ -127,6 +127,20 @@ header_word(enum app_header header)
 	return "off";
 }
 
+enum event_kind
+event_kind_of(enum status status)
+{
+	switch (status) {
+	case STATUS_RESOLVE_FAILED:
+	case STATUS_RESOLVE_EMPTY:
+	case STATUS_RESOLVE_TIMEDOUT:
+	case STATUS_ORIGIN_BLOCKED:
+		return EVENT_RESOLVE_ORIGIN;
+	default:
+		return EVENT_ORIGIN_ERROR;
+	}
+}
+
 const char *
 event_kind_str(enum event_kind kind)
 {

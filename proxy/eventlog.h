@@ -24,6 +24,8 @@ enum event_kind {
 	EVENT_TLS_ERROR,
 };
 const char *event_kind_str(enum event_kind kind); /* "connect" … */
+/* What the end of a session is that never reached an origin. */
+enum event_kind event_kind_of(enum status status);
 
 struct event {
 	enum event_kind kind;

@@ -28,11 +28,6 @@ check_built(const struct proxy_settings *s)
 	for (size_t i = 0; i < s->apps; i++) {
 		const struct app *a = &s->app[i];
 
-		if (a->dns.name[0] != '\0') {
-			log_error("application %s: origin_dns is not built yet",
-			    a->name);
-			result = -1;
-		}
 		if (a->proto == SOCK_TCP && a->limits.bytes_per_s > 0) {
 			log_error("application %s: a limit of bytes a second "
 				  "is not built yet for tcp",
@@ -136,6 +131,30 @@ proxy_services(const struct proxy *p, const struct proxy_settings *s)
 	return NULL;
 }
 
+/* Sessions may wait for it. */
+static void
+first_answer(void *arg)
+{
+	struct proxy *p = arg;
+
+	for (size_t i = 0; i < p->worker_count; i++)
+		pworker_resolved(p->workers[i]);
+}
+
+struct discovery *
+proxy_discover(struct proxy *p, struct service *const *services, size_t n)
+{
+	const struct discovery_setup setup = { .resolver = p->resolver,
+		.loop = p->loop,
+		.first_answer = first_answer,
+		.arg = p };
+	struct discovery *d = discovery_new(&setup, services, n);
+
+	if (d == NULL)
+		log_error("origins: %s", strerror(errno));
+	return d;
+}
+
 /* ---- coming to life ---- */
 
 /* A proxy lives on descriptors: all that we may have. */
@@ -232,8 +251,9 @@ proxy_new(const char *config)
 		&edges) != 0)
 		goto fail;
 	limit_flows(p);
-	if (proxy_drop_rights(p) != 0 || open_log(p) != 0 ||
-	    make_services(p) != 0)
+	p->resolver = resolver_new();
+	if (p->resolver == NULL || proxy_drop_rights(p) != 0 ||
+	    open_log(p) != 0 || make_services(p) != 0)
 		goto fail;
 	check_fd_limit(p);
 	return p;
@@ -283,6 +303,21 @@ make_workers(struct proxy *p)
 		return 0;
 	log_error("workers: %s", strerror(errno));
 	return -1;
+}
+
+static int
+start_discovery(struct proxy *p)
+{
+	resolver_start(p->resolver, p->loop);
+	if (p->started->resolvers > 0 &&
+	    resolver_servers(
+		p->resolver, p->started->resolver, p->started->resolvers) != 0)
+		return -1;
+	p->discovery = proxy_discover(p, p->services, p->started->apps);
+	if (p->discovery == NULL)
+		return -1;
+	discovery_start(p->discovery, NULL);
+	return 0;
 }
 
 static int
@@ -424,7 +459,8 @@ proxy_run(struct proxy *p)
 {
 	int result = -1;
 
-	if (init_loop(p) != 0 || make_workers(p) != 0)
+	if (init_loop(p) != 0 || make_workers(p) != 0 ||
+	    start_discovery(p) != 0)
 		return -1;
 	if (priv_seccomp(PRIV_PROXY) != 0) {
 		log_error("seccomp: %s", strerror(errno));
@@ -455,6 +491,8 @@ proxy_free(struct proxy *p)
 	for (size_t i = 0; i < p->worker_count; i++)
 		pworker_free(p->workers[i]);
 	free(p->workers);
+	discovery_free(p->discovery);
+	resolver_free(p->resolver);
 	if (p->current != NULL)
 		proxy_drop_services(p->services, p->current->apps);
 	edge_close(&p->edges);

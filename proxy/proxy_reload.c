@@ -82,13 +82,39 @@ warn_of_fixed(const struct proxy *p, const struct proxy_settings *fresh)
 		    keys);
 }
 
+/* Of memory that is too little for other servers the log tells. */
+static void
+apply_resolvers(struct proxy *p, const struct proxy_settings *fresh)
+{
+	const struct proxy_settings *was = p->current;
+	bool same = was->resolvers == fresh->resolvers;
+
+	for (size_t i = 0; same && i < fresh->resolvers; i++)
+		same = addr_equal(&was->resolver[i], &fresh->resolver[i]);
+	if (!same)
+		(void)resolver_servers(
+		    p->resolver, fresh->resolver, fresh->resolvers);
+}
+
+/* Before workers see its services: they begin with what is known. */
+static void
+apply_discovery(struct proxy *p, struct discovery *discovery)
+{
+	discovery_start(discovery, p->discovery);
+	discovery_free(p->discovery);
+	p->discovery = discovery;
+}
+
 /* Nothing fails from here on. */
 static void
 apply(struct proxy *p, struct proxy_settings *fresh, struct edge_set *edges,
-    struct service **services, struct pworker_config **configs)
+    struct service **services, struct discovery *discovery,
+    struct pworker_config **configs)
 {
 	warn_of_fixed(p, fresh);
 	end_removed(p, fresh);
+	apply_discovery(p, discovery);
+	apply_resolvers(p, fresh);
 	edge_commit(edges, &p->edges);
 	p->retired = p->edges;
 	p->edges = *edges;
@@ -111,6 +137,7 @@ try_reload(struct proxy *p, struct proxy_settings *fresh)
 {
 	struct edge_options o = proxy_edge_options(p->started);
 	struct pworker_config **configs = NULL;
+	struct discovery *discovery = NULL;
 	struct service **services;
 	struct edge_set edges;
 
@@ -119,13 +146,16 @@ try_reload(struct proxy *p, struct proxy_settings *fresh)
 		return -1;
 	services = proxy_services(p, fresh);
 	if (services != NULL)
+		discovery = proxy_discover(p, services, fresh->apps);
+	if (discovery != NULL)
 		configs = make_configs(p, fresh, &edges, services);
 	if (configs == NULL) {
+		discovery_free(discovery);
 		proxy_drop_services(services, fresh->apps);
 		edge_undo(&edges, &p->edges);
 		return -1;
 	}
-	apply(p, fresh, &edges, services, configs);
+	apply(p, fresh, &edges, services, discovery, configs);
 	return 0;
 }
 

@@ -10,6 +10,7 @@
 
 #include <ev.h>
 
+#include "proxy/discovery.h"
 #include "proxy/edge.h"
 #include "proxy/eventlog.h"
 #include "proxy/proxy.h"
@@ -26,6 +27,8 @@ struct proxy {
 	struct proxy_settings *started; /* sizes and threads follow these */
 	struct proxy_settings *current; /* the rest; the same until a reload */
 	struct service **services; /* of `current`, by index */
+	struct resolver *resolver; /* main thread, as is the next */
+	struct discovery *discovery; /* the origins of `services` by DNS */
 	struct edge_set edges;
 	struct edge_set retired; /* of before a reload, not yet closed */
 	bool reload_waits; /* for the sockets of the one before to be left */
@@ -52,6 +55,11 @@ void proxy_drop_settings(struct proxy_settings *s); /* NULL is fine */
 struct service **
 proxy_services(const struct proxy *p, const struct proxy_settings *s);
 void proxy_drop_services(struct service **list, size_t n);
+
+/* Looks up the origins of `n` services, not yet begun; NULL after a log_error
+ * line. */
+struct discovery *
+proxy_discover(struct proxy *p, struct service *const *services, size_t n);
 
 /* After the sockets are open: user, capabilities, Landlock. 0, or -1 after a
  * log_error line. */

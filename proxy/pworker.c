@@ -29,6 +29,7 @@ struct pworker {
 
 	_Atomic(struct pworker_config *) next; /* from the main thread */
 	atomic_uint handed, adopted; /* configurations, counted */
+	atomic_bool resolved; /* some service has its first origins */
 	_Atomic uint64_t stop_ns; /* 0, or when its sessions must be gone */
 	uint64_t draining_ns; /* what it knows of that */
 	atomic_bool ended;
@@ -120,6 +121,8 @@ wake_event(struct ev_loop *loop, ev_async *a, int events)
 		return;
 	}
 	atomic_store(&w->adopted, handed);
+	if (atomic_exchange(&w->resolved, false))
+		sessions_resolved(w->sessions);
 	stop_ns = atomic_load(&w->stop_ns);
 	if (stop_ns != w->draining_ns)
 		drain(w, stop_ns);
@@ -241,6 +244,13 @@ pworker_configure(struct pworker *w, struct pworker_config *config)
 {
 	pworker_config_free(atomic_exchange(&w->next, config));
 	atomic_fetch_add(&w->handed, 1);
+	ev_async_send(w->loop, &w->wake);
+}
+
+void
+pworker_resolved(struct pworker *w)
+{
+	atomic_store(&w->resolved, true);
 	ev_async_send(w->loop, &w->wake);
 }
 

@@ -52,6 +52,8 @@ void pworker_free(struct pworker *w); /* after pworker_join, or not started */
 int pworker_start(struct pworker *w); /* 0, or -1 with errno */
 /* Hands over a new configuration; used from its next turn on. */
 void pworker_configure(struct pworker *w, struct pworker_config *config);
+/* A service has its first answer to origin_dns: sessions may wait for it. */
+void pworker_resolved(struct pworker *w);
 /* It has taken what was handed over: sockets not listed may be closed. */
 bool pworker_settled(const struct pworker *w);
 /*

@@ -124,6 +124,8 @@ service_new(const struct app *a, size_t workers, size_t capacity,
 	if (copy_app(&v->app, a) == 0 && v->inner != NULL && v->book != NULL &&
 	    make_limits(v, capacity) == 0)
 		v->origins = origins_new(&v->app);
+	if (a->dns.name[0] != '\0')
+		atomic_store(&v->resolution, SERVICE_RESOLVING);
 	if (v->origins != NULL)
 		return v;
 	destroy(v);

@@ -7,6 +7,7 @@
 #ifndef PROXY_SERVICE_H
 #define PROXY_SERVICE_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -16,9 +17,15 @@
 #include "proxy/status.h"
 #include "proxy/tally.h"
 
+/* Before the first answer to origin_dns. */
+#define SERVICE_RESOLVING (-1)
+
 struct service {
 	struct app app; /* a copy of its own, lists included */
 	struct origins *origins; /* as they are now */
+	/* STATUS_OPEN when they are known, which they always are without
+	 * origin_dns; SERVICE_RESOLVING; or the status that says why not */
+	atomic_int resolution;
 	/* 0, or when the sessions of a removed one must end (monotonic) */
 	_Atomic uint64_t ends_ns;
 	struct tally_book *book; /* held */

@@ -67,6 +67,9 @@ session_deadline(const struct session_clock *c, const struct app_timeouts *t,
 	if (state == SESSION_HEADER) {
 		*why = STATUS_HEADER_LATE;
 		at = c->born + t->header_ms / 1e3;
+	} else if (state == SESSION_RESOLVING) {
+		*why = STATUS_RESOLVE_TIMEDOUT;
+		at = c->attempt + t->connect_ms / 1e3;
 	} else if (state == SESSION_CONNECTING) {
 		*why = STATUS_CONNECT_TIMEDOUT;
 		at = c->attempt + t->connect_ms / 1e3;
@@ -195,6 +198,10 @@ session_set_state(struct session *s, enum session_state state)
 	case SESSION_HEADER:
 		watch(&s->client, EV_READ);
 		break;
+	case SESSION_RESOLVING:
+		s->clock.attempt = now_s();
+		watch(&s->client, 0);
+		break;
 	case SESSION_CONNECTING:
 		s->clock.attempt = now_s();
 		watch(&s->client, 0);
@@ -249,8 +256,8 @@ session_close(struct session *s, enum status status, bool reset)
 		    s->table, s->service, &s->client_address, &s->edge, status);
 	else if (s->state == SESSION_OPEN)
 		session_tell(s, EVENT_DISCONNECT, status);
-	else if (s->chosen >= 0 || s->tried == 0)
-		session_tell(s, EVENT_ORIGIN_ERROR, status); /* none told yet */
+	else if (s->chosen >= 0 || s->tried == 0) /* none told yet */
+		session_tell(s, event_kind_of(status), status);
 	if (s->state != SESSION_OPEN)
 		reset = true;
 	session_half_close(&s->client, reset);
@@ -405,6 +412,18 @@ timer_event(struct ev_loop *loop, ev_timer *w, int events)
 		session_connect_failed(s, why);
 	else
 		session_close(s, why, why != STATUS_CLOSED);
+}
+
+void
+sessions_resolved(struct sessions *t)
+{
+	struct session *next;
+
+	for (struct session *s = t->open; s != NULL; s = next) {
+		next = s->next;
+		if (s->state == SESSION_RESOLVING)
+			session_connect(s, STATUS_CONNECT_FAILED);
+	}
 }
 
 void

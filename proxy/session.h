@@ -48,6 +48,9 @@ void session_begin(struct sessions *t, struct service *v, int fd,
 
 size_t sessions_open(const struct sessions *t);
 
+/* A service has its first answer to origin_dns: who waits goes on. */
+void sessions_resolved(struct sessions *t);
+
 /* A service has been given an end (service.ends_ns), or all have: what is
  * open then is reset. */
 void sessions_end_by(struct sessions *t, uint64_t ends_ns); /* 0: no change */
@@ -61,6 +64,7 @@ struct session_clock {
 enum session_state {
 	SESSION_FREE = 0,
 	SESSION_HEADER, /* of a peer that is to say who its client is */
+	SESSION_RESOLVING, /* the first answer to origin_dns is awaited */
 	SESSION_CONNECTING, /* to an origin; the client is not read */
 	SESSION_OPEN,
 };

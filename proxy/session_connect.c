@@ -116,6 +116,21 @@ none_fits(struct session *s)
 	return STATUS_CONNECT_INTERNAL;
 }
 
+/* By origin_dns: false until there are origins; it waits then, or is over. */
+static bool
+is_resolved(struct session *s)
+{
+	int resolution = atomic_load(&s->service->resolution);
+
+	if (resolution == STATUS_OPEN)
+		return true;
+	if (resolution != SERVICE_RESOLVING)
+		session_close(s, (enum status)resolution, true);
+	else if (s->state != SESSION_RESOLVING)
+		session_set_state(s, SESSION_RESOLVING);
+	return false;
+}
+
 void
 session_connect(struct session *s, enum status last)
 {
@@ -124,6 +139,8 @@ session_connect(struct session *s, enum status last)
 	bool told = s->tried != 0;
 	int fd = -1;
 
+	if (!is_resolved(s))
+		return;
 	while (last != STATUS_UNAVAILABLE) {
 		s->chosen = origins_begin(origins, &s->client_address,
 		    addr_port(&s->edge), s->tried, now_ns, &s->origin_address);

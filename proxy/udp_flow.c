@@ -48,9 +48,10 @@ may_tell(struct udp_worker *w, const struct addr *client)
 
 static void
 tell_refused(struct udp_worker *w, const struct service *v,
-    const struct addr *client, const struct addr *edge, enum status status)
+    const struct addr *client, const struct addr *edge, enum event_kind kind,
+    enum status status)
 {
-	struct event e = { .kind = EVENT_CLIENT_FILTERED,
+	struct event e = { .kind = kind,
 		.app = &v->app,
 		.client = *client,
 		.edge = *edge,
@@ -148,6 +149,23 @@ start(struct udp_worker *w, struct flow *f)
 	return false;
 }
 
+/* By origin_dns: false while there are no origins. Of the first answer nothing
+ * is said: that is soon, and clients of UDP ask again. */
+static bool
+is_resolved(struct udp_worker *w, struct service *v, const struct addr *client,
+    const struct addr *edge)
+{
+	int resolution = atomic_load(&v->resolution);
+
+	if (resolution == STATUS_OPEN)
+		return true;
+	if (resolution != SERVICE_RESOLVING)
+		tell_refused(w, v, client, edge, EVENT_RESOLVE_ORIGIN,
+		    (enum status)resolution);
+	service_leave(v, client);
+	return false;
+}
+
 struct flow *
 udp_flow_begin(struct udp_worker *w, uint32_t listener,
     const struct addr *client, const struct addr *edge)
@@ -158,9 +176,11 @@ udp_flow_begin(struct udp_worker *w, uint32_t listener,
 	struct flow *f;
 
 	if (status != STATUS_OPEN) {
-		tell_refused(w, v, client, edge, status);
+		tell_refused(w, v, client, edge, EVENT_CLIENT_FILTERED, status);
 		return NULL;
 	}
+	if (!is_resolved(w, v, client, edge))
+		return NULL;
 	/* Full of flows with replies: one that is idle goes, or a crowd of
 	 * short exchanges would shut everybody out. */
 	f = flow_add(

@@ -129,6 +129,29 @@ test_names(void **state)
 	json_decref(o);
 }
 
+/* What the end of a session is that never reached an origin. */
+static void
+test_kind_of_status(void **state)
+{
+	static const enum status resolve[] = { STATUS_RESOLVE_FAILED,
+		STATUS_RESOLVE_EMPTY, STATUS_ORIGIN_BLOCKED,
+		STATUS_RESOLVE_TIMEDOUT };
+	size_t found = 0;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof resolve / sizeof *resolve; i++)
+		assert_int_equal(
+		    event_kind_of(resolve[i]), EVENT_RESOLVE_ORIGIN);
+	for (int s = 0; s < 600; s++) {
+		enum event_kind kind = event_kind_of((enum status)s);
+
+		found += kind == EVENT_RESOLVE_ORIGIN;
+		assert_true(
+		    kind == EVENT_RESOLVE_ORIGIN || kind == EVENT_ORIGIN_ERROR);
+	}
+	assert_int_equal(found, sizeof resolve / sizeof *resolve);
+}
+
 static void
 test_words(void **state)
 {
@@ -557,6 +580,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_disconnect),
 		cmocka_unit_test(test_names),
+		cmocka_unit_test(test_kind_of_status),
 		cmocka_unit_test(test_words),
 		cmocka_unit_test(test_escapes),
 		cmocka_unit_test(test_longest),

@@ -35,6 +35,11 @@ static const struct {
 	{ { 10, 5, 20 }, { 3000, 1500, 90000, 1 }, OPEN, 21.5, STATUS_CLOSED },
 	{ { 10, 5, 0 }, { 250, 60000, 90000, 1 }, CONNECTING, 10.25,
 	    STATUS_CONNECT_TIMEDOUT },
+	/* the name is looked up: as long as for a connection */
+	{ { 10, 5, 0 }, { 3000, 60000, 0, 1 }, SESSION_RESOLVING, 13,
+	    STATUS_RESOLVE_TIMEDOUT },
+	{ { 10, 5, 0 }, { 3000, 60000, 6000, 1 }, SESSION_RESOLVING, 11,
+	    STATUS_CLOSED },
 	/* the header of a trusted peer: from the first moment on */
 	{ { 10, 5, 20 }, { 3000, 60000, 0, 4000 }, SESSION_HEADER, 9,
 	    STATUS_HEADER_LATE },

@@ -19,25 +19,6 @@
 
 /* ---- settings ---- */
 
-/* What the file may say and this version cannot do. */
-static int
-check_built(const struct proxy_settings *s)
-{
-	int result = 0;
-
-	for (size_t i = 0; i < s->apps; i++) {
-		const struct app *a = &s->app[i];
-
-		if (a->proto == SOCK_TCP && a->limits.bytes_per_s > 0) {
-			log_error("application %s: a limit of bytes a second "
-				  "is not built yet for tcp",
-			    a->name);
-			result = -1;
-		}
-	}
-	return result;
-}
-
 struct proxy_settings *
 proxy_read_settings(const char *config)
 {
@@ -47,7 +28,7 @@ proxy_read_settings(const char *config)
 		log_error("settings: %s", strerror(errno));
 		return NULL;
 	}
-	if (proxy_settings_load(s, config) == 0 && check_built(s) == 0)
+	if (proxy_settings_load(s, config) == 0)
 		return s;
 	proxy_drop_settings(s);
 	return NULL;

@@ -243,6 +243,12 @@ flush(struct relay *r, struct relay_pool *p, int to)
 	return RELAY_TURN;
 }
 
+static size_t
+least(size_t a, size_t b)
+{
+	return a < b ? a : b;
+}
+
 static enum relay_result
 read_result(ssize_t n)
 {
@@ -252,14 +258,16 @@ read_result(ssize_t n)
 }
 
 static enum relay_result
-copy(struct relay *r, struct relay_pool *p, int from, int to)
+copy(struct relay *r, struct relay_pool *p, int from, int to, size_t most)
 {
-	ssize_t n = recv(from, p->scratch, RELAY_CHUNK, 0), sent;
+	size_t want = least(RELAY_CHUNK, most);
+	ssize_t n = recv(from, p->scratch, want, 0), sent;
 
 	if (n <= 0)
 		return read_result(n);
 	r->bytes += (uint64_t)n;
-	r->bulk = n == RELAY_CHUNK;
+	/* the rest of a portion says nothing about it */
+	r->bulk = (size_t)n == want && (r->bulk || want == RELAY_CHUNK);
 	sent = push(to, p->scratch, (size_t)n);
 	if (sent < 0)
 		return RELAY_WRITE_FAILED;
@@ -272,16 +280,16 @@ copy(struct relay *r, struct relay_pool *p, int from, int to)
 
 /* Only into an empty pipe: EAGAIN is then always about `from`. */
 static enum relay_result
-splice_in(struct relay *r, int from)
+splice_in(struct relay *r, int from, size_t most)
 {
-	ssize_t n = splice(from, NULL, r->pipe->in, NULL, r->pipe->room,
-	    SPLICE_F_NONBLOCK | SPLICE_F_MOVE);
+	ssize_t n = splice(from, NULL, r->pipe->in, NULL,
+	    least(r->pipe->room, most), SPLICE_F_NONBLOCK | SPLICE_F_MOVE);
 
 	if (n <= 0)
 		return read_result(n);
 	r->bytes += (uint64_t)n;
 	r->piped = (uint32_t)n;
-	r->bulk = n >= BULK_MIN;
+	r->bulk = n >= BULK_MIN || (size_t)n == most;
 	return RELAY_TURN;
 }
 
@@ -296,16 +304,21 @@ wants_pipe(struct relay *r, struct relay_pool *p)
 }
 
 static enum relay_result
-move(struct relay *r, struct relay_pool *p, int from, int to)
+move(struct relay *r, struct relay_pool *p, int from, int to, size_t most)
 {
+	uint64_t before = r->bytes;
 	enum relay_result result;
 
 	for (int i = 0; i < ROUNDS; i++) {
+		size_t left = most - (size_t)(r->bytes - before);
+
 		result = flush(r, p, to);
 		if (result != RELAY_TURN)
 			return result;
-		result = wants_pipe(r, p) ? splice_in(r, from)
-					  : copy(r, p, from, to);
+		if (left == 0)
+			return RELAY_TURN;
+		result = wants_pipe(r, p) ? splice_in(r, from, left)
+					  : copy(r, p, from, to, left);
 		if (result != RELAY_TURN)
 			return result;
 	}
@@ -315,7 +328,14 @@ move(struct relay *r, struct relay_pool *p, int from, int to)
 enum relay_result
 relay_move(struct relay *r, struct relay_pool *p, int from, int to)
 {
-	enum relay_result result = move(r, p, from, to);
+	return relay_move_some(r, p, from, to, SIZE_MAX);
+}
+
+enum relay_result
+relay_move_some(
+    struct relay *r, struct relay_pool *p, int from, int to, size_t most)
+{
+	enum relay_result result = move(r, p, from, to, most);
 	int saved = errno;
 
 	if (result == RELAY_WRITE_FAILED)

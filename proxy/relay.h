@@ -58,6 +58,10 @@ void relay_put(
 /* Moves what can be moved now, for a bounded while. */
 enum relay_result
 relay_move(struct relay *r, struct relay_pool *p, int from, int to);
+/* The same, but receives no more than `most` bytes; when all of these came:
+ * RELAY_TURN. */
+enum relay_result relay_move_some(
+    struct relay *r, struct relay_pool *p, int from, int to, size_t most);
 
 /* Bytes that were received and not passed on. */
 size_t relay_waiting(const struct relay *r);

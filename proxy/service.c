@@ -11,6 +11,10 @@
 #include "net/limit.h"
 
 #define NS_PER_S 1000000000u
+#define SLACK_NS (NS_PER_S / 20) /* of bytes_per_s that can be made up for */
+#define PORTIONS 50 /* a second */
+#define PORTION_MIN 512u /* bytes */
+#define PORTION_MAX 262144u
 #define RATE_ENTRIES 16384 /* client prefixes whose rate is remembered */
 
 struct service_inner {
@@ -228,6 +232,44 @@ service_bytes(struct service *v, size_t bytes, uint64_t now_ns)
 	} while (!atomic_compare_exchange_weak(
 	    &v->inner->bytes_ns, &paid, from + cost));
 	return true;
+}
+
+static uint64_t
+time_of(const struct service *v, size_t bytes)
+{
+	return (uint64_t)bytes * NS_PER_S / v->app.limits.bytes_per_s;
+}
+
+uint64_t
+service_reserve(struct service *v, size_t bytes, uint64_t now_ns)
+{
+	uint64_t paid = atomic_load(&v->inner->bytes_ns), from;
+	uint64_t earliest = now_ns > SLACK_NS ? now_ns - SLACK_NS : 0;
+
+	/* what was not used while nobody asked, or while we overslept */
+	do {
+		from = paid > earliest ? paid : earliest;
+	} while (!atomic_compare_exchange_weak(
+	    &v->inner->bytes_ns, &paid, from + time_of(v, bytes)));
+	return from;
+}
+
+void
+service_give_back(struct service *v, size_t bytes)
+{
+	atomic_fetch_sub(&v->inner->bytes_ns, time_of(v, bytes));
+}
+
+size_t
+service_portion(const struct service *v)
+{
+	uint64_t rate = v->app.limits.bytes_per_s, bytes = rate / PORTIONS;
+
+	if (rate == 0)
+		return 0;
+	if (bytes < PORTION_MIN)
+		return PORTION_MIN;
+	return bytes < PORTION_MAX ? (size_t)bytes : PORTION_MAX;
 }
 
 size_t

@@ -55,6 +55,17 @@ void service_leave(struct service *v, const struct addr *client);
  */
 bool service_bytes(struct service *v, size_t bytes, uint64_t now_ns);
 
+/*
+ * The same for what waits instead of being dropped (TCP): `bytes` more are
+ * counted, and may be received from the time that is given on (monotonic).
+ * Who comes first is served first, whichever session it is of. What was not
+ * received after all is given back.
+ */
+uint64_t service_reserve(struct service *v, size_t bytes, uint64_t now_ns);
+void service_give_back(struct service *v, size_t bytes);
+/* How many to reserve at once: a fraction of a second's; 0: no limit. */
+size_t service_portion(const struct service *v);
+
 /* Sessions or flows now. */
 size_t service_live(const struct service *v);
 

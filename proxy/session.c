@@ -10,8 +10,6 @@
 #include "net/tcp.h"
 
 #define PIPES_MAX 1024 /* of a worker in use; one more session copies */
-#define LOOK_S 1.0 /* how often a half that sends no more is looked at */
-#define SETTLED_S 10.0 /* most sessions are shorter */
 #define LAST_MOVES 64 /* what is left to be read when the other end is gone */
 
 /* ---- watching ---- */
@@ -31,13 +29,13 @@ watch(struct half *h, int events)
 	ev_io_start(loop, &h->io);
 }
 
-/* Read from a half whose bytes do not wait; write to one whose other's do. */
+/* Read from a half whose bytes, or turn, do not wait; write to one whose other's do. */
 static int
 wanted(const struct half *h)
 {
 	int events = 0;
 
-	if (!h->ended && relay_waiting(&h->relay) == 0)
+	if (!h->ended && relay_waiting(&h->relay) == 0 && h->portion == 0)
 		events |= EV_READ;
 	if (relay_waiting(&h->other->relay) > 0)
 		events |= EV_WRITE;
@@ -49,74 +47,6 @@ session_watch(struct session *s)
 {
 	watch(&s->client, wanted(&s->client));
 	watch(&s->origin, wanted(&s->origin));
-}
-
-/* Not the loop's own: that one jumps when somebody sets the clock. */
-static double
-now_s(void)
-{
-	return (double)clock_monotonic_ns() / 1e9;
-}
-
-double
-session_deadline(const struct session_clock *c, const struct app_timeouts *t,
-    enum session_state state, enum status *why)
-{
-	double at, life = c->born + t->lifetime_ms / 1e3;
-
-	if (state == SESSION_HEADER) {
-		*why = STATUS_HEADER_LATE;
-		at = c->born + t->header_ms / 1e3;
-	} else if (state == SESSION_RESOLVING) {
-		*why = STATUS_RESOLVE_TIMEDOUT;
-		at = c->attempt + t->connect_ms / 1e3;
-	} else if (state == SESSION_CONNECTING) {
-		*why = STATUS_CONNECT_TIMEDOUT;
-		at = c->attempt + t->connect_ms / 1e3;
-	} else {
-		*why = STATUS_CLOSED;
-		at = c->active + t->idle_ms / 1e3;
-	}
-	if (t->lifetime_ms > 0 && life < at) {
-		*why = STATUS_CLOSED;
-		at = life;
-	}
-	return at;
-}
-
-/* With the end of a removed application, or of us all. */
-static double
-deadline(const struct session *s, enum status *why)
-{
-	uint64_t ends[] = { s->table->ends_ns, s->service->ends_ns };
-	double at = session_deadline(
-	    &s->clock, &s->service->app.timeouts, s->state, why);
-
-	for (size_t i = 0; i < 2; i++) {
-		double end = ends[i] != 0 ? (double)ends[i] / 1e9 : at;
-
-		if (end < at) {
-			*why = STATUS_UNAVAILABLE;
-			at = end;
-		}
-	}
-	return at;
-}
-
-static void
-set_timer(struct session *s)
-{
-	struct ev_loop *loop = s->table->setup.loop;
-	enum status why;
-	double in = deadline(s, &why) - now_s();
-
-	if (in > SETTLED_S && s->state == SESSION_OPEN && !s->settled)
-		in = SETTLED_S;
-	if (in > LOOK_S && (s->client.ended || s->origin.ended))
-		in = LOOK_S;
-	ev_timer_stop(loop, &s->timer);
-	ev_timer_set(&s->timer, in > 0 ? in : 0, 0);
-	ev_timer_start(loop, &s->timer);
 }
 
 /* ---- states ---- */
@@ -166,6 +96,7 @@ session_half_close(struct half *h, bool reset)
 	struct sessions *t = h->session->table;
 
 	ev_io_stop(t->setup.loop, &h->io);
+	session_pace_forget(h);
 	if (h->io.fd < 0)
 		return;
 	if (reset)
@@ -199,23 +130,23 @@ session_set_state(struct session *s, enum session_state state)
 		watch(&s->client, EV_READ);
 		break;
 	case SESSION_RESOLVING:
-		s->clock.attempt = now_s();
+		s->clock.attempt = session_now_s();
 		watch(&s->client, 0);
 		break;
 	case SESSION_CONNECTING:
-		s->clock.attempt = now_s();
+		s->clock.attempt = session_now_s();
 		watch(&s->client, 0);
 		watch(&s->origin, EV_WRITE);
 		break;
 	case SESSION_OPEN:
-		s->clock.active = now_s();
+		s->clock.active = session_now_s();
 		session_watch(s);
 		break;
 	case SESSION_FREE:
 		forget(s);
 		return;
 	}
-	set_timer(s);
+	session_set_timer(s);
 }
 
 void
@@ -238,8 +169,8 @@ count_end(const struct session *s, enum status status)
 	}
 	tally_end(s->tally, status);
 	if (s->state == SESSION_OPEN)
-		tally_duration(
-		    s->tally, (uint64_t)((now_s() - s->clock.born) * 1e6));
+		tally_duration(s->tally,
+		    (uint64_t)((session_now_s() - s->clock.born) * 1e6));
 	else
 		tally_add(s->tally, TALLY_NO_ORIGIN, 1);
 }
@@ -269,12 +200,13 @@ session_close(struct session *s, enum status status, bool reset)
 /* ---- open: both directions ---- */
 
 static enum relay_result
-move(struct half *h)
+move(struct half *h, bool paced)
 {
 	struct session *s = h->session;
 	uint64_t before = h->relay.bytes;
-	enum relay_result result =
-	    relay_move(&h->relay, s->table->pool, h->io.fd, h->other->io.fd);
+	enum relay_result result = paced
+	    ? session_pace_move(h)
+	    : relay_move(&h->relay, s->table->pool, h->io.fd, h->other->io.fd);
 
 	tally_add(s->tally,
 	    h->side == STATUS_SIDE_CLIENT ? TALLY_CLIENT_BYTES
@@ -295,7 +227,7 @@ half_broken(struct half *h, int error)
 
 	relay_drop(&h->other->relay, s->table->pool);
 	for (int i = 0; i < LAST_MOVES && result == RELAY_TURN; i++)
-		result = move(h);
+		result = move(h, false); /* once, and not much */
 	session_close(s, status_from_errno(h->side, error), true);
 }
 
@@ -310,7 +242,7 @@ half_ended(struct half *h)
 		return false;
 	}
 	if (shutdown(h->other->io.fd, SHUT_WR) == 0) {
-		set_timer(h->session); /* it is looked at from now on */
+		session_set_timer(h->session); /* it is looked at from now on */
 		return true;
 	}
 	half_broken(h->other, errno);
@@ -324,7 +256,7 @@ session_move(struct half *h)
 
 	if (h->ended)
 		return true;
-	switch (move(h)) {
+	switch (move(h, s->service->app.limits.bytes_per_s > 0)) {
 	case RELAY_DRAINED:
 	case RELAY_TURN:
 	case RELAY_BLOCKED:
@@ -348,70 +280,12 @@ session_half_event(struct ev_loop *loop, ev_io *io, int events)
 	struct session *s = h->session;
 
 	(void)loop;
-	s->clock.active = now_s();
+	s->clock.active = session_now_s();
 	if ((events & EV_READ) && !session_move(h))
 		return;
 	if ((events & EV_WRITE) && !session_move(h->other))
 		return;
 	session_watch(s);
-}
-
-/* A half that sends no more makes no event when it is reset: that is looked
- * for. */
-static bool
-half_is_alive(struct half *h)
-{
-	int error;
-
-	if (!h->ended || !tcp_is_dead(h->io.fd))
-		return true;
-	error = tcp_error(h->io.fd);
-	/* what Linux calls a reset after the end of one direction */
-	if (error == EPIPE || error == 0)
-		error = ECONNRESET;
-	session_close(h->session, status_from_errno(h->side, error), true);
-	return false;
-}
-
-/* ---- time ---- */
-
-/* The client's side has its keepalive from the listener. */
-static void
-settle(struct session *s)
-{
-	if (s->settled || s->state != SESSION_OPEN)
-		return;
-	s->settled = true;
-	/* it only fails for a connection that is dead already */
-	(void)tcp_keepalive(s->origin.io.fd, s->table->setup.keepalive_s);
-}
-
-/* Before its time: whether both are there, and until when it sleeps. */
-static void
-look_after(struct session *s)
-{
-	settle(s);
-	if (s->state != SESSION_OPEN ||
-	    (half_is_alive(&s->client) && half_is_alive(&s->origin)))
-		set_timer(s);
-}
-
-static void
-timer_event(struct ev_loop *loop, ev_timer *w, int events)
-{
-	struct session *s = w->data;
-	enum status why;
-
-	(void)loop;
-	(void)events;
-	if (deadline(s, &why) > now_s()) {
-		look_after(s);
-		return;
-	}
-	if (s->state == SESSION_CONNECTING && why == STATUS_CONNECT_TIMEDOUT)
-		session_connect_failed(s, why);
-	else
-		session_close(s, why, why != STATUS_CLOSED);
 }
 
 void
@@ -424,15 +298,6 @@ sessions_resolved(struct sessions *t)
 		if (s->state == SESSION_RESOLVING)
 			session_connect(s, STATUS_CONNECT_FAILED);
 	}
-}
-
-void
-sessions_end_by(struct sessions *t, uint64_t ends_ns)
-{
-	if (ends_ns != 0)
-		t->ends_ns = ends_ns;
-	for (struct session *s = t->open; s != NULL; s = s->next)
-		set_timer(s);
 }
 
 /* ---- beginning ---- */
@@ -477,11 +342,11 @@ init(struct session *s, struct sessions *t, struct service *v, int fd,
 		.edge = *edge,
 		.asked = *edge,
 		.connect_us = clock_realtime_us(),
-		.clock.born = now_s(),
+		.clock.born = session_now_s(),
 		.chosen = -1 };
 	half_init(&s->client, s, &s->origin, STATUS_SIDE_CLIENT, fd);
 	half_init(&s->origin, s, &s->client, STATUS_SIDE_ORIGIN, -1);
-	ev_timer_init(&s->timer, timer_event, 0, 0);
+	ev_timer_init(&s->timer, session_timer_event, 0, 0);
 	s->timer.data = s;
 	list_add(s);
 	tally_raise(&t->setup.tally->sessions_begun, 1);

@@ -1,7 +1,8 @@
 /*
- * The inside of a TCP session, for session.c (its life), session_header.c (who
- * the client is), session_connect.c (how it comes by an origin) and
- * session_tell.c (what the event log hears).
+ * The inside of a TCP session, for session.c (its life), session_time.c (when
+ * it ends), session_pace.c (how fast it is), session_header.c (who the client
+ * is), session_connect.c (how it comes by an origin) and session_tell.c (what
+ * the event log hears).
  */
 #ifndef PROXY_SESSION_INNER_H
 #define PROXY_SESSION_INNER_H
@@ -21,6 +22,8 @@ struct half {
 	struct session *session;
 	struct half *other;
 	struct relay relay; /* what came from here, on its way to `other` */
+	uint64_t turn_ns; /* when it may receive `portion` (monotonic) */
+	uint32_t portion; /* bytes reserved of bytes_per_s; 0: none */
 	enum status_side side;
 	bool ended; /* sends no more, and `other` has been told */
 };
@@ -78,6 +81,25 @@ void session_leave_origin(struct session *s);
 
 /* Whether its client may come in; counted then. */
 enum status session_enter(struct session *s, uint64_t now_ns);
+
+/* ---- session_time.c ---- */
+
+double session_now_s(void); /* monotonic */
+/* For the earliest that is to happen to it. */
+void session_set_timer(struct session *s);
+void session_timer_event(struct ev_loop *loop, ev_timer *w, int events);
+
+/* ---- session_pace.c: of applications with bytes_per_s ---- */
+
+/* As relay_move(); when it is not its turn yet the half then has a portion and
+ * is not to be read. */
+enum relay_result session_pace_move(struct half *h);
+void session_pace_forget(struct half *h); /* its portion, if it has one */
+/* Whether a half waits for its turn, and when the first one comes (seconds,
+ * monotonic). */
+bool session_paced(const struct session *s, double *turn);
+/* Moves those whose turn has come. False: the session is over. */
+bool session_resume(struct session *s);
 
 /* ---- session_header.c ---- */
 

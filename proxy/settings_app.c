@@ -313,9 +313,6 @@ check_words(const struct app *a, const struct proxy_raw_app *raw,
 	if (a->proto == SOCK_UDP && a->trusts > 0)
 		proxy_settings_error(at->e, at->root, at->index,
 		    "proxy_protocol_from", "not built yet for UDP");
-	if (a->proto == SOCK_TCP && raw->limits.bytes_per_s > 0)
-		proxy_settings_error(at->e, at->root, at->index,
-		    "limits.bytes_per_s", "not built yet for TCP, expected 0");
 }
 
 static bool

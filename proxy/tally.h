@@ -22,6 +22,7 @@
 	X(TALLY_CONNECTED, "connected") /* that reached an origin */      \
 	X(TALLY_NO_ORIGIN, "no_origin") /* that found none */             \
 	X(TALLY_EVICTED, "evicted") /* UDP: gave way to a new one */      \
+	X(TALLY_WAITS, "rate_waits") /* TCP: held up by bytes_per_s */    \
 	/* bytes received from each side */                               \
 	X(TALLY_CLIENT_BYTES, "client_bytes")                             \
 	X(TALLY_ORIGIN_BYTES, "origin_bytes")                             \

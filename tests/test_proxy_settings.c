@@ -441,9 +441,6 @@ static const struct bad_yaml bad[] = {
 	{ TCP(SSH_TO ", idle_timout_s: 5"),
 	    { "f:2:96: applications[0].idle_timout_s: unknown key; "
 	      "did you mean \"idle_timeout_s\"?" } },
-	{ TCP(SSH_TO ", limits: {bytes_per_s: 9}"),
-	    { "f:2:118: applications[0].limits.bytes_per_s: not built "
-	      "yet for TCP, expected 0" } },
 	{ TCP(SSH_TO ", limits: {prefix4: 33}"),
 	    { "f:2:114: applications[0].limits.prefix4: expected an "
 	      "integer from 1 to 32 bits, got \"33\"" } },

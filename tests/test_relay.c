@@ -294,6 +294,75 @@ buffers_come_back(void **state)
 	close_path(&p);
 }
 
+static void
+no_more_than_asked_is_received(void **state)
+{
+	struct path p;
+
+	(void)state;
+	make_path(&p, 1);
+	assert_int_equal(send(p.from[1], "hello", 5, 0), 5);
+	assert_int_equal(
+	    relay_move_some(&p.relay, p.pool, p.from[0], p.to[0], 0),
+	    RELAY_TURN);
+	assert_int_equal(p.relay.bytes, 0);
+	for (int i = 1; i <= 2; i++) {
+		assert_int_equal(
+		    relay_move_some(&p.relay, p.pool, p.from[0], p.to[0], 2),
+		    RELAY_DRAINED);
+		assert_int_equal(p.relay.bytes, 2 * i);
+	}
+	expect_text(&p, "hell");
+	assert_int_equal(move(&p), RELAY_DRAINED);
+	expect_text(&p, "o");
+	close_path(&p);
+}
+
+/* What waits is passed on even when nothing may be received. */
+static void
+what_waits_needs_no_leave(void **state)
+{
+	struct path p;
+
+	(void)state;
+	make_path(&p, 1);
+	relay_put(&p.relay, p.pool, (const uint8_t *)"PROXY ", 6);
+	assert_int_equal(send(p.from[1], "data", 4, 0), 4);
+	assert_int_equal(
+	    relay_move_some(&p.relay, p.pool, p.from[0], p.to[0], 0),
+	    RELAY_TURN);
+	expect_text(&p, "PROXY ");
+	assert_int_equal(p.relay.bytes, 0);
+	close_path(&p);
+}
+
+/* Also when it is spliced. */
+static void
+bulk_is_received_by_portions(void **state)
+{
+	static uint8_t block[1 << 16], sink[1 << 18];
+	size_t passed = 0, portion = 40000, before;
+	bool spliced = false;
+	struct path p;
+
+	(void)state;
+	make_path(&p, 1);
+	while (passed < 16 * sizeof block) {
+		while (send(p.from[1], block, sizeof block, MSG_DONTWAIT) > 0)
+			continue;
+		before = p.relay.bytes;
+		(void)relay_move_some(
+		    &p.relay, p.pool, p.from[0], p.to[0], portion);
+		assert_true(p.relay.bytes - before <= portion);
+		spliced |= p.relay.bytes > SPLICE_AFTER && p.relay.bulk;
+		passed += (size_t)(p.relay.bytes - before);
+		while (recv(p.to[1], sink, sizeof sink, MSG_DONTWAIT) > 0)
+			continue;
+	}
+	assert_true(spliced);
+	close_path(&p);
+}
+
 int
 main(void)
 {
@@ -306,6 +375,9 @@ main(void)
 		cmocka_unit_test(bulk_is_copied_where_there_is_no_pipe),
 		cmocka_unit_test(a_dropped_pipe_leaves_nothing_behind),
 		cmocka_unit_test(buffers_come_back),
+		cmocka_unit_test(no_more_than_asked_is_received),
+		cmocka_unit_test(what_waits_needs_no_leave),
+		cmocka_unit_test(bulk_is_received_by_portions),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,5 +1,6 @@
 #include "base/log.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -16,6 +17,8 @@ static const char *name = "timeshare";
 /* alone changed later: by a reload, while other threads log */
 static atomic_int limit = LOG_LEVEL_INFO;
 static bool journal;
+static _Thread_local log_tap_fn *tap;
+static _Thread_local void *tap_context;
 
 static const struct {
 	const char *word;
@@ -41,6 +44,27 @@ log_set_level(enum log_level most)
 	atomic_store(&limit, (int)most);
 }
 
+void
+log_tap(log_tap_fn *fn, void *context)
+{
+	tap = fn;
+	tap_context = context;
+}
+
+static void
+tell_tap(enum log_level level, const char *fmt, va_list ap)
+{
+	log_tap_fn *fn = tap;
+	char text[LINE_MAX_LEN];
+	int saved = errno;
+
+	vsnprintf(text, sizeof text, fmt, ap);
+	tap = NULL; /* what it logs itself is not for it */
+	fn(tap_context, level, text);
+	tap = fn;
+	errno = saved; /* %m of the line that is still to be printed */
+}
+
 /* One write(2) a line, so that lines of several processes do not mix. */
 static void
 emit(enum log_level level, const char *fmt, va_list ap)
@@ -49,6 +73,13 @@ emit(enum log_level level, const char *fmt, va_list ap)
 	size_t len;
 	int n;
 
+	if (tap != NULL) {
+		va_list again;
+
+		va_copy(again, ap);
+		tell_tap(level, fmt, again);
+		va_end(again);
+	}
 	if ((int)level > atomic_load_explicit(&limit, memory_order_relaxed))
 		return;
 	if (journal)

@@ -26,6 +26,13 @@ void log_info(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void log_debug(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 /*
+ * What this thread logs from here on goes to `tap` as well, whatever the level
+ * that prints; NULL ends it. For whoever asked for what is being done.
+ */
+typedef void log_tap_fn(void *context, enum log_level level, const char *text);
+void log_tap(log_tap_fn *tap, void *context);
+
+/*
  * For run-time faults that can repeat: at most one line a second for each
  * call site, and the next line says how many were held back. `gate` is a
  * static variable of the call site.

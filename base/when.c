@@ -110,3 +110,16 @@ when_span(char buf[static WHEN_SPAN_LEN], uint64_t seconds)
 		    units[i + 1].unit);
 	return buf;
 }
+
+char *
+when_span_ms(char buf[static WHEN_SPAN_LEN], uint64_t ms)
+{
+	if (ms < 1000)
+		snprintf(buf, WHEN_SPAN_LEN, "%ums", (unsigned int)ms);
+	else if (ms < 10000)
+		snprintf(buf, WHEN_SPAN_LEN, "%u.%us",
+		    (unsigned int)(ms / 1000), (unsigned int)(ms / 100 % 10));
+	else
+		return when_span(buf, ms / 1000);
+	return buf;
+}

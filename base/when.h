@@ -21,5 +21,7 @@ int64_t when_unit_ms(const char *unit);
 /* The two largest units: `29d 23h`, `5m 1s`, `0s`. Returns buf. */
 #define WHEN_SPAN_LEN 48
 char *when_span(char buf[static WHEN_SPAN_LEN], uint64_t seconds);
+/* The same where less than a second counts: `340ms`, `1.5s`, `42s`, `5m 1s`. */
+char *when_span_ms(char buf[static WHEN_SPAN_LEN], uint64_t ms);
 
 #endif

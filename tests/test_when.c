@@ -148,6 +148,30 @@ spans(void **state)
 		    when_span(buf, table[i].seconds), table[i].text);
 }
 
+static void
+spans_of_milliseconds(void **state)
+{
+	static const struct {
+		uint64_t ms;
+		const char *text;
+	} table[] = {
+		{ 0, "0ms" },
+		{ 999, "999ms" },
+		{ 1000, "1.0s" },
+		{ 1999, "1.9s" },
+		{ 9999, "9.9s" },
+		{ 10000, "10s" },
+		{ 301000, "5m 1s" },
+		{ 90000000, "1d 1h" },
+	};
+	char buf[WHEN_SPAN_LEN];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof table / sizeof table[0]; i++)
+		assert_string_equal(
+		    when_span_ms(buf, table[i].ms), table[i].text);
+}
+
 int
 main(void)
 {
@@ -156,6 +180,7 @@ main(void)
 		cmocka_unit_test(no_moments),
 		cmocka_unit_test(durations),
 		cmocka_unit_test(spans),
+		cmocka_unit_test(spans_of_milliseconds),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -20,12 +20,13 @@ OBJ = $(BUILD)/obj
 
 ROOMS := base net config keys roughtime proxy
 DAEMONS := roughtimed l4proxyd
-TOOLS := roughtime roughtime-keys
+TOOLS := roughtime roughtime-keys l4proxyctl
 PROGRAMS := $(DAEMONS) $(TOOLS)
 MAIN_roughtimed := roughtime/roughtimed.c
 MAIN_roughtime := roughtime/roughtime.c
 MAIN_roughtime-keys := keys/roughtime-keys.c
 MAIN_l4proxyd := proxy/l4proxyd.c
+MAIN_l4proxyctl := proxy/l4proxyctl.c
 MAINS := $(foreach p,$(PROGRAMS),$(MAIN_$(p)))
 
 PKGS := libsodium yaml-0.1 jansson libseccomp libcares

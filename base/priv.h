@@ -49,7 +49,7 @@ int priv_landlock(const struct priv_path *paths, size_t n, enum priv_net net);
 
 enum priv_profile {
 	PRIV_SERVER, /* sockets, threads, clocks, reload: no exec, no fork */
-	PRIV_PROXY, /* as a server, and connect(2), splice(2) */
+	PRIV_PROXY, /* as a server, and connect(2), splice(2), unlink(2) */
 	PRIV_KEYHOLDER, /* descriptors that are open, files to read: no more */
 };
 

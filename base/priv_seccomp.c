@@ -147,6 +147,9 @@ static const int server_calls[] = {
 static const int proxy_calls[] = {
 	SCMP_SYS(connect),
 	SCMP_SYS(splice),
+	/* its control socket's file, at the end */
+	SCMP_SYS(unlink),
+	SCMP_SYS(unlinkat),
 };
 
 /* Allowed when (argument & mask) == value. */

@@ -206,6 +206,18 @@ open_log(struct proxy *p)
 	return -1;
 }
 
+/* Before rights are given up: its file is for who starts the daemon. */
+static int
+open_control(struct proxy *p)
+{
+	const struct proxy_settings *s = p->started;
+
+	if (s->control == NULL)
+		return 0;
+	p->control = control_open(s->control, s->control_group, s->user);
+	return p->control != NULL ? 0 : -1;
+}
+
 static int
 make_services(struct proxy *p)
 {
@@ -222,6 +234,8 @@ proxy_new(const char *config)
 	if (p == NULL)
 		return NULL;
 	p->config = config;
+	p->started_us = clock_realtime_us();
+	p->started_ns = clock_monotonic_ns();
 	p->started = p->current = proxy_read_settings(config);
 	if (p->started == NULL)
 		goto fail;
@@ -233,8 +247,9 @@ proxy_new(const char *config)
 		goto fail;
 	limit_flows(p);
 	p->resolver = resolver_new();
-	if (p->resolver == NULL || proxy_drop_rights(p) != 0 ||
-	    open_log(p) != 0 || make_services(p) != 0)
+	if (p->resolver == NULL || open_control(p) != 0 ||
+	    proxy_drop_rights(p) != 0 || open_log(p) != 0 ||
+	    make_services(p) != 0)
 		goto fail;
 	check_fd_limit(p);
 	return p;
@@ -399,6 +414,8 @@ tick_event(struct ev_loop *loop, ev_timer *w, int events)
 	struct proxy *p = w->data;
 
 	(void)events;
+	if (p->stopping)
+		control_stopping(p->control);
 	if (p->stopping && workers_ended(p))
 		ev_break(loop, EVBREAK_ALL);
 	if (!proxy_close_retired(p) || p->stopping)
@@ -448,6 +465,7 @@ proxy_run(struct proxy *p)
 		return -1;
 	}
 	edge_log(&p->edges, p->started->app, p->started->apps);
+	control_start(p->control, p);
 	if (p->started->sharing.mode == PROXY_SHARING_GUARDED)
 		log_warning("sharing: guarded: the handshake is not built yet; "
 			    "nobody is asked for a port, as with off");
@@ -469,6 +487,7 @@ proxy_free(struct proxy *p)
 {
 	if (p == NULL)
 		return;
+	control_close(p->control);
 	for (size_t i = 0; i < p->worker_count; i++)
 		pworker_free(p->workers[i]);
 	free(p->workers);

@@ -163,6 +163,7 @@ void
 proxy_reload(struct proxy *p)
 {
 	struct proxy_settings *fresh;
+	bool good;
 
 	if (!proxy_close_retired(p)) {
 		/* a SIGHUP must not be lost: the tick asks again */
@@ -171,14 +172,20 @@ proxy_reload(struct proxy *p)
 	}
 	p->reload_waits = false;
 	notify_reloading();
+	control_reload_begins(p->control);
 	fresh = proxy_read_settings(p->config);
-	if (fresh == NULL ||
+	good = fresh != NULL &&
 	    proxy_check_rights(fresh,
 		", which was given up at the start, when no application "
-		"asked for it: restart") != 0 ||
-	    try_reload(p, fresh) != 0) {
+		"asked for it: restart") == 0 &&
+	    try_reload(p, fresh) == 0;
+	control_reload_ends(p->control, good);
+	if (!good) {
 		proxy_drop_settings(fresh);
 		log_error("reload failed: everything stays as it was");
+		p->reloads_failed++;
+	} else {
+		p->reloads++;
 	}
 	notify_ready("Carrying sessions");
 }

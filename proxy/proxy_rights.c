@@ -28,12 +28,13 @@ is_file(const char *event_log)
 	return event_log != NULL && strcmp(event_log, "-") != 0;
 }
 
-/* What stays within reach: the config's directory, and that of the log. */
+/* What stays within reach: the config's directory, those of the log and of the
+ * control socket. */
 static int
 fence(const struct proxy *p)
 {
-	char config[PATH_MAX], log[PATH_MAX];
-	struct priv_path paths[2] = {
+	char config[PATH_MAX], log[PATH_MAX], control[PATH_MAX];
+	struct priv_path paths[3] = {
 		{ .path = file_directory(config, p->config) },
 	};
 	size_t n = 1;
@@ -41,6 +42,11 @@ fence(const struct proxy *p)
 	if (is_file(p->started->event_log))
 		paths[n++] = (struct priv_path){
 			.path = file_directory(log, p->started->event_log),
+			.write = true,
+		};
+	if (p->started->control != NULL) /* its file is removed at the end */
+		paths[n++] = (struct priv_path){
+			.path = file_directory(control, p->started->control),
 			.write = true,
 		};
 	if (priv_landlock(paths, n, PRIV_MAY_CONNECT) >= 0)

@@ -10,6 +10,7 @@
 
 #include <ev.h>
 
+#include "proxy/control.h"
 #include "proxy/discovery.h"
 #include "proxy/edge.h"
 #include "proxy/eventlog.h"
@@ -34,10 +35,13 @@ struct proxy {
 	bool reload_waits; /* for the sockets of the one before to be left */
 	uint32_t udp_flows; /* of each worker, within what the host gives */
 	struct eventlog *log;
+	struct control *control; /* NULL: none */
 	struct pworker **workers;
 	size_t worker_count; /* made */
 	size_t running; /* started */
 	bool stopping;
+	uint64_t started_us, started_ns; /* Unix; monotonic */
+	uint64_t reloads, reloads_failed;
 
 	struct ev_loop *loop;
 	ev_signal signals[SIGNALS];

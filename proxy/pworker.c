@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include <ev.h>
 
@@ -20,13 +21,15 @@ struct pworker {
 	struct pworker_config *config;
 	struct ev_loop *loop;
 	pthread_t thread;
-	ev_async wake;
+	ev_async wake, ask;
 	ev_prepare before_wait; /* while draining */
 	struct sessions *sessions;
 	struct acceptor *acceptor;
 	struct udp_worker *udp;
 	struct tally_worker tally;
 
+	struct live_box asked; /* from the main thread */
+	struct live_ask *asks; /* taken from there, not yet answered */
 	_Atomic(struct pworker_config *) next; /* from the main thread */
 	atomic_uint handed, adopted; /* configurations, counted */
 	atomic_bool resolved; /* some service has its first origins */
@@ -128,6 +131,63 @@ wake_event(struct ev_loop *loop, ev_async *a, int events)
 		drain(w, stop_ns);
 }
 
+/* ---- the sessions that live ---- */
+
+static void
+answer(struct pworker *w, struct live_ask *a)
+{
+	a->count = 0;
+	if (!a->tcp_done)
+		sessions_list(w->sessions, a);
+	if (a->tcp_done && a->count < LIVE_ROWS)
+		udp_worker_list(w->udp, a);
+	a->answered(a);
+}
+
+/* One chunk a turn: packets come first. */
+static void
+ask_event(struct ev_loop *loop, ev_async *async, int events)
+{
+	struct pworker *w = async->data;
+	struct live_ask *a;
+
+	(void)events;
+	if (w->asks == NULL)
+		w->asks = live_box_take(&w->asked);
+	a = w->asks;
+	if (a == NULL)
+		return;
+	w->asks = a->next;
+	answer(w, a);
+	ev_async_send(loop, async); /* there may be more */
+}
+
+static void
+answer_none(struct live_ask *a)
+{
+	while (a != NULL) {
+		struct live_ask *next = a->next;
+
+		a->count = 0;
+		a->done = true;
+		a->answered(a);
+		a = next;
+	}
+}
+
+void
+pworker_ask(struct pworker *w, struct live_ask *a)
+{
+	live_box_put(&w->asked, a);
+	ev_async_send(w->loop, &w->ask);
+}
+
+void
+pworker_unask(struct pworker *w)
+{
+	answer_none(live_box_take(&w->asked));
+}
+
 static void
 before_wait_event(struct ev_loop *loop, ev_prepare *p, int events)
 {
@@ -144,6 +204,8 @@ pworker_main(void *arg)
 	struct pworker *w = arg;
 
 	ev_run(w->loop, 0);
+	answer_none(w->asks);
+	w->asks = NULL;
 	atomic_store(&w->ended, true);
 	return NULL;
 }
@@ -188,6 +250,9 @@ watchers_init(struct pworker *w)
 	ev_async_init(&w->wake, wake_event);
 	w->wake.data = w;
 	ev_async_start(w->loop, &w->wake);
+	ev_async_init(&w->ask, ask_event);
+	w->ask.data = w;
+	ev_async_start(w->loop, &w->ask);
 	ev_prepare_init(&w->before_wait, before_wait_event);
 	w->before_wait.data = w;
 }
@@ -271,6 +336,18 @@ struct tally_worker *
 pworker_tally(struct pworker *w)
 {
 	return &w->tally;
+}
+
+uint64_t
+pworker_cpu_ns(const struct pworker *w)
+{
+	struct timespec t;
+	clockid_t clock;
+
+	if (pthread_getcpuclockid(w->thread, &clock) != 0 ||
+	    clock_gettime(clock, &t) != 0)
+		return 0;
+	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
 bool

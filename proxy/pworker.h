@@ -12,6 +12,7 @@
 
 #include "proxy/edge.h"
 #include "proxy/eventlog.h"
+#include "proxy/live.h"
 #include "proxy/service.h"
 
 struct pworker; /* opaque: belongs to its thread once it runs */
@@ -61,8 +62,19 @@ bool pworker_settled(const struct pworker *w);
  * are open at `ends_ns` (monotonic) are reset. May be said again, to hurry.
  */
 void pworker_stop(struct pworker *w, uint64_t ends_ns);
+/*
+ * Has the worker fill the next chunk of its live sessions, between two turns
+ * of its loop; a->answered() is called when it is. A worker that has ended
+ * answers no more: then pworker_unask().
+ */
+void pworker_ask(struct pworker *w, struct live_ask *a);
+/* Answers all that a worker that has ended was asked: it has none. */
+void pworker_unask(struct pworker *w);
+
 /* Its numbers, to be read at any time. */
 struct tally_worker *pworker_tally(struct pworker *w);
+/* CPU time of its thread, 0 when unknown. */
+uint64_t pworker_cpu_ns(const struct pworker *w);
 bool pworker_ended(const struct pworker *w);
 void pworker_join(struct pworker *w);
 

@@ -21,6 +21,7 @@
 
 #include "net/addr.h"
 #include "proxy/eventlog.h"
+#include "proxy/live.h"
 #include "proxy/service.h"
 
 struct sessions; /* opaque: slots, watchers and timers that must agree */
@@ -50,6 +51,10 @@ size_t sessions_open(const struct sessions *t);
 
 /* A service has its first answer to origin_dns: who waits goes on. */
 void sessions_resolved(struct sessions *t);
+
+/* Adds rows to a chunk, going on where it stands: a bounded look at the slots,
+ * which all have been looked at when a->tcp_done. */
+void sessions_list(const struct sessions *t, struct live_ask *a);
 
 /* A service has been given an end (service.ends_ns), or all have: what is
  * open then is reset. */

@@ -142,6 +142,7 @@ proxy_settings_parse(struct proxy_settings *s, const uint8_t *data, size_t len,
 	check_values(&raw.s, root, e);
 	drop_off(&raw.s.event_log);
 	drop_off(&raw.s.control);
+	drop_off(&raw.s.control_group);
 	*s = raw.s;
 	memset(&raw.s, 0, sizeof raw.s); /* it is the caller's now */
 	schema_free(proxy_settings_rows, &raw);
@@ -158,14 +159,8 @@ parse(void *s, const uint8_t *data, size_t len, struct yaml_errors *e)
 int
 proxy_settings_load(struct proxy_settings *s, const char *path)
 {
-	int result;
-
 	memset(s, 0, sizeof *s);
-	result = config_load(path, parse, s);
-	if (s->control != NULL)
-		log_warning(
-		    "%s: control: not built yet, there is no socket", path);
-	return result;
+	return config_load(path, parse, s);
 }
 
 void
@@ -208,6 +203,8 @@ proxy_settings_fixed_change(const struct proxy_settings *was,
 		{ "event_log",
 		    config_same_text(was->event_log, now->event_log) },
 		{ "control", config_same_text(was->control, now->control) },
+		{ "control_group",
+		    config_same_text(was->control_group, now->control_group) },
 		{ "user", config_same_text(was->user, now->user) },
 		{ "udp_flows", was->udp_flows == now->udp_flows },
 		{ "tcp_sessions", was->tcp_sessions == now->tcp_sessions },

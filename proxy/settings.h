@@ -34,7 +34,8 @@ struct proxy_settings {
 	size_t resolvers; /* 0: those of /etc/resolv.conf */
 	struct addr resolver[PROXY_RESOLVERS_MAX]; /* with ports */
 	char *event_log; /* a file, "-" for stdout; NULL: none */
-	char *control; /* path of the UNIX socket (not built yet); NULL: none */
+	char *control; /* path of the UNIX socket; NULL: none */
+	char *control_group; /* who may connect besides; NULL: none */
 	char *user; /* whom root becomes */
 	int log_level; /* enum log_level */
 	int64_t udp_flows; /* of each worker */

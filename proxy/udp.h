@@ -15,6 +15,7 @@
 
 #include "proxy/edge.h"
 #include "proxy/eventlog.h"
+#include "proxy/live.h"
 #include "proxy/tally.h"
 
 struct udp_worker; /* opaque: table, epoll set and slots that must agree */
@@ -54,6 +55,9 @@ int udp_worker_listen(struct udp_worker *w, const struct post *posts, size_t n);
  * have been given an end (service.ends_ns).
  */
 void udp_worker_end_by(struct udp_worker *w, uint64_t ends_ns);
+
+/* As sessions_list(): rows of flows, until a->done. */
+void udp_worker_list(struct udp_worker *w, struct live_ask *a);
 
 size_t udp_worker_flows(const struct udp_worker *w);
 

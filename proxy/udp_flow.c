@@ -64,6 +64,42 @@ tell_refused(struct udp_worker *w, const struct service *v,
 	eventlog_write(w->setup.log, &e);
 }
 
+static void
+describe(const struct flow *f, struct live_row *row, uint64_t now_ms)
+{
+	row->state = f->replied ? LIVE_REPLIED : LIVE_UNREPLIED;
+	row->client = f->client;
+	row->edge = f->edge;
+	if (f->origin_slot >= 0)
+		row->origin = f->origin;
+	row->client_bytes = f->client_bytes;
+	row->origin_bytes = f->origin_bytes;
+	row->client_packets = f->client_packets;
+	row->origin_packets = f->origin_packets;
+	row->age_ms = now_ms - f->born_ms;
+	row->idle_ms = now_ms - f->active_ms;
+}
+
+void
+udp_worker_list(struct udp_worker *w, struct live_ask *a)
+{
+	uint64_t now_ms = clock_monotonic_ms();
+
+	for (int looks = 0; a->udp_at < w->setup.flows; a->udp_at++, looks++) {
+		const struct flow *f = flow_at(w->table, a->udp_at);
+		const struct app *app;
+
+		if (looks == LIVE_LOOKS || a->count == LIVE_ROWS)
+			return;
+		if (f == NULL)
+			continue;
+		app = &w->sides[a->udp_at].service->app;
+		if (live_wants(a, app->name))
+			describe(f, live_row_next(a, app), now_ms);
+	}
+	a->done = true;
+}
+
 /* --- beginning --- */
 
 static int

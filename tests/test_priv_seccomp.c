@@ -464,9 +464,11 @@ anything_else_kills(void **state)
 		if (SANITIZED && crimes[crime].sanitizer_may)
 			continue;
 		expect_fate("server", commit_as_server, crimes[crime].server);
-		/* connect(2) is what sets a proxy apart */
+		/* what sets a proxy apart: connect(2), and the end of the
+		 * control socket's file */
 		expect_fate("proxy", commit_as_proxy,
-		    crimes[crime].server && crimes[crime].crime != do_connect);
+		    crimes[crime].server && crimes[crime].crime != do_connect &&
+			crimes[crime].crime != do_unlink);
 		expect_fate(
 		    "keyholder", commit_as_keyholder, crimes[crime].keyholder);
 	}

@@ -12,6 +12,7 @@ MANUALS = {
     "roughtime": "roughtime/roughtime.1",
     "roughtime-keys": "keys/roughtime-keys.1",
     "l4proxyd": "proxy/l4proxyd.8",
+    "l4proxyctl": "proxy/l4proxyctl.8",
 }
 CLIENT_COMMANDS = ["query", "probe", "measure", "verify", "bench"]
 
@@ -103,8 +104,8 @@ def manual_pages():
             for p in sorted((harness.ROOT / d).glob("*.[1-8]"))]
 
 
-OTHERS = {"adjtimex", "landlock", "pipe", "seccomp", "sd-daemon", "splice",
-          "udp"}
+OTHERS = {"adjtimex", "hosts", "landlock", "pipe", "seccomp", "sd-daemon",
+          "splice", "udp", "unix"}
 
 
 @pytest.mark.parametrize("page", manual_pages(), ids=lambda p: p.name)

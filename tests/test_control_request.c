@@ -80,8 +80,7 @@ static const struct {
 	    "for_ms: expected" },
 	{ "{\"command\":\"drain\",\"application\":\"\"}",
 	    "application: expected" },
-	{ "{\"command\":\"drain\",\"application\":\"a\\u0000b\"}",
-	    "no JSON" },
+	{ "{\"command\":\"drain\",\"application\":\"a\\u0000b\"}", "no JSON" },
 	{ "{\"command\":\"drain\",\"application\":[\"a\"]}",
 	    "application: expected" },
 	{ "{\"command\":\"drain\",\"application\":\"0123456789abcdef"

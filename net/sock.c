@@ -85,6 +85,8 @@ set_tcp(int fd, const struct sock_opts *o)
 {
 	if (o->nodelay && set_int(fd, IPPROTO_TCP, TCP_NODELAY, 1) < 0)
 		return -1;
+	if (o->fast_open > 0 && tcp_fast_open(fd, o->fast_open) < 0)
+		return -1;
 	return o->keepalive_s > 0 ? tcp_keepalive(fd, o->keepalive_s) : 0;
 }
 
@@ -145,6 +147,27 @@ sock_open(enum sock_proto proto, const struct addr *a,
 	return fd;
 }
 
+/* Without a cookie from before, or where it is switched off, the bytes stay
+ * here: the connection is one like any other. */
+static int
+start_connect(int fd, const struct addr *peer, struct sock_early *early)
+{
+	ssize_t n;
+
+	if (early != NULL && early->len > 0) {
+		n = sendto(fd, early->bytes, early->len,
+		    MSG_FASTOPEN | MSG_NOSIGNAL, &peer->sa, addr_len(peer));
+		early->sent = n > 0 ? (size_t)n : 0;
+		if (n >= 0 || errno == EINPROGRESS)
+			return 0;
+		if (errno != EOPNOTSUPP)
+			return -1;
+	}
+	if (connect(fd, &peer->sa, addr_len(peer)) < 0 && errno != EINPROGRESS)
+		return -1;
+	return 0;
+}
+
 int
 sock_connect(
     enum sock_proto proto, const struct addr *peer, const struct sock_opts *o)
@@ -155,7 +178,7 @@ sock_connect(
 		return -1;
 	if (set_options(fd, proto, peer->sa.sa_family, o) < 0)
 		return close_failed(fd);
-	if (connect(fd, &peer->sa, addr_len(peer)) < 0 && errno != EINPROGRESS)
+	if (start_connect(fd, peer, o->early) < 0)
 		return close_failed(fd);
 	return fd;
 }
@@ -182,7 +205,7 @@ connect_from(enum sock_proto proto, const struct addr *source,
 	    set_int(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1) < 0 ||
 	    bind(fd, &source->sa, addr_len(source)) < 0)
 		return close_failed(fd);
-	if (connect(fd, &peer->sa, addr_len(peer)) < 0 && errno != EINPROGRESS)
+	if (start_connect(fd, peer, o->early) < 0)
 		return close_failed(fd);
 	return fd;
 }

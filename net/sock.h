@@ -26,7 +26,17 @@ struct sock_opts {
 	int backlog; /* TCP listen(2); 0 = SOMAXCONN */
 	bool nodelay; /* TCP_NODELAY (TCP); an accepted one inherits it */
 	int keepalive_s; /* SO_KEEPALIVE after so long, 0 = none; inherited */
+	int fast_open; /* TCP_FASTOPEN queue of a listener, 0 = none */
+	struct sock_early *early; /* NULL = none */
 	const char *device; /* SO_BINDTODEVICE, NULL = any */
+};
+
+/* Bytes for the first packet of a TCP connection (RFC 7413). Those that did
+ * not go there are not sent at all. */
+struct sock_early {
+	const uint8_t *bytes;
+	size_t len;
+	size_t sent; /* out: how many the connection has taken */
 };
 
 enum sock_step {

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <netinet/tcp.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -37,15 +38,40 @@ tcp_is_connected(int fd)
 int
 tcp_keepalive(int fd, int idle_s)
 {
-	const int on = 1, probes = 3, apart = idle_s >= 3 ? idle_s / 3 : 1;
+	const int on = idle_s > 0, probes = 3,
+		  apart = idle_s >= 3 ? idle_s / 3 : 1;
 
-	if (setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on) < 0 ||
-	    setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle_s, sizeof idle_s) <
+	if (setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on) < 0)
+		return -1;
+	if (idle_s <= 0)
+		return 0;
+	if (setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle_s, sizeof idle_s) <
 		0 ||
 	    setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &apart, sizeof apart) <
 		0)
 		return -1;
 	return setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof probes);
+}
+
+int
+tcp_fast_open(int listener, int queue)
+{
+	return setsockopt(
+	    listener, IPPROTO_TCP, TCP_FASTOPEN, &queue, sizeof queue);
+}
+
+bool
+tcp_may_fast_open(enum tcp_side side)
+{
+	FILE *f = fopen("/proc/sys/net/ipv4/tcp_fastopen", "re");
+	unsigned int modes = side;
+
+	if (f == NULL)
+		return true;
+	if (fscanf(f, "%x", &modes) != 1)
+		modes = side;
+	fclose(f);
+	return (modes & side) != 0;
 }
 
 void

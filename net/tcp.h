@@ -25,8 +25,16 @@ int tcp_error(int fd);
 bool tcp_is_connected(int fd);
 
 /* Asks the peer after `idle_s` of silence whether it is still there, three
- * times, a third of that apart. 0, or -1 with errno. */
+ * times, a third of that apart; 0: never. 0, or -1 with errno. */
 int tcp_keepalive(int fd, int idle_s);
+
+/* Data in the first packet (RFC 7413): a listener takes it from `queue`
+ * clients whose handshake is not through; 0: from none. 0, or -1 with errno. */
+int tcp_fast_open(int listener, int queue);
+/* Whether this host lets connections, or listeners, do that at all
+ * (net.ipv4.tcp_fastopen); true when it does not say. */
+enum tcp_side { TCP_CONNECTIONS = 1, TCP_LISTENERS = 2 };
+bool tcp_may_fast_open(enum tcp_side side);
 
 /* close(2) will send RST instead of FIN, and drop what is queued. */
 void tcp_reset_on_close(int fd);

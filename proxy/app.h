@@ -68,6 +68,13 @@ struct app_timeouts {
 	uint32_t header_ms; /* a trusted peer's PROXY header */
 };
 
+/* Of an application of TCP. */
+struct app_tcp {
+	uint32_t keepalive_s; /* silence after which a peer is asked; 0: no */
+	uint32_t fast_open; /* at the edge: such clients at once; 0: none */
+	bool fast_open_origin;
+};
+
 struct app_limits {
 	uint32_t connections; /* live sessions or flows; 0: none */
 	uint32_t connections_per_prefix;
@@ -95,6 +102,7 @@ struct app {
 	struct app_prefix *trust; /* malloc, as above */
 	struct app_timeouts timeouts;
 	struct app_limits limits;
+	struct app_tcp tcp;
 };
 
 /* ip_firewall: a deny that matches wins by the longer prefix; an allow list

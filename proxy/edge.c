@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "net/listener.h"
+#include "net/tcp.h"
 
 #define FDS_BESIDE 64 /* event loops, log, files */
 #define TOLD_MAX 4 /* ports of one application that cannot be opened */
@@ -104,7 +105,8 @@ struct opening {
 };
 
 static struct sock_opts
-socket_options(const struct edge_socket *s, const struct edge_options *o)
+socket_options(const struct app *a, const struct edge_socket *s,
+    const struct edge_options *o)
 {
 	struct sock_opts opts = { .v6only = true };
 
@@ -118,7 +120,8 @@ socket_options(const struct edge_socket *s, const struct edge_options *o)
 	 * UDP, a listener still keeps everybody else out */
 	opts.reuseaddr = true;
 	opts.nodelay = true;
-	opts.keepalive_s = o->keepalive_s;
+	opts.keepalive_s = (int)a->tcp.keepalive_s;
+	opts.fast_open = (int)a->tcp.fast_open;
 	return opts;
 }
 
@@ -148,7 +151,7 @@ open_socket(struct opening *op, const struct app *a, size_t index,
 	*s = (struct edge_socket){
 		.proto = a->proto, .address = *address, .app = index
 	};
-	o = socket_options(s, op->options);
+	o = socket_options(a, s, op->options);
 	if (!take_over(op, s, fds) &&
 	    listener_open(s->proto, address, &o, set->queues, fds) != 0)
 		return -1;
@@ -259,6 +262,21 @@ edge_commit(struct edge_set *set, struct edge_set *old)
 {
 	take_out(old, true, false);
 	none_kept(set);
+}
+
+void
+edge_tune(const struct edge_set *set, const struct app *apps)
+{
+	for (size_t i = 0; i < set->count * set->queues; i++) {
+		const struct edge_socket *s = &set->sockets[i / set->queues];
+		const struct app_tcp *tcp = &apps[s->app].tcp;
+
+		if (s->proto != SOCK_TCP)
+			continue;
+		/* they were taken once, by this kernel */
+		(void)tcp_keepalive(set->fds[i], (int)tcp->keepalive_s);
+		(void)tcp_fast_open(set->fds[i], (int)tcp->fast_open);
+	}
 }
 
 void

@@ -29,7 +29,6 @@ struct edge_set {
 
 struct edge_options {
 	size_t workers;
-	int keepalive_s; /* TCP */
 	int rcvbuf; /* UDP, 0: the kernel's default */
 };
 
@@ -43,6 +42,8 @@ int edge_open(struct edge_set *set, struct edge_set *old,
     const struct app *apps, size_t n, const struct edge_options *o);
 /* `old` then holds only what is not wanted any more. */
 void edge_commit(struct edge_set *set, struct edge_set *old);
+/* Gives sockets that were taken over what their applications say now. */
+void edge_tune(const struct edge_set *set, const struct app *apps);
 /* `set` is gone, `old` as it was. */
 void edge_undo(struct edge_set *set, struct edge_set *old);
 void edge_close(struct edge_set *set);

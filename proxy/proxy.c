@@ -48,7 +48,6 @@ proxy_edge_options(const struct proxy_settings *s)
 {
 	return (struct edge_options){
 		.workers = proxy_settings_workers(s),
-		.keepalive_s = PROXY_KEEPALIVE_S,
 		.rcvbuf = (int)s->rcvbuf,
 	};
 }
@@ -246,6 +245,7 @@ proxy_new(const char *config)
 		&edges) != 0)
 		goto fail;
 	limit_flows(p);
+	proxy_check_host(p->started);
 	p->resolver = resolver_new();
 	if (p->resolver == NULL || open_control(p) != 0 ||
 	    proxy_drop_rights(p) != 0 || open_log(p) != 0 ||
@@ -269,7 +269,6 @@ make_worker(struct proxy *p, size_t index)
 		.tcp_sessions = (size_t)p->started->tcp_sessions,
 		.udp_flows = p->udp_flows,
 		.splice_after = (uint64_t)p->started->splice_after,
-		.keepalive_s = PROXY_KEEPALIVE_S,
 	};
 	struct pworker_config *config =
 	    pworker_config_new(&p->edges, p->services, p->started->apps, index);

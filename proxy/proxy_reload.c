@@ -116,6 +116,7 @@ apply(struct proxy *p, struct proxy_settings *fresh, struct edge_set *edges,
 	apply_discovery(p, discovery);
 	apply_resolvers(p, fresh);
 	edge_commit(edges, &p->edges);
+	edge_tune(edges, fresh->app);
 	p->retired = p->edges;
 	p->edges = *edges;
 	proxy_drop_services(p->services, p->current->apps);

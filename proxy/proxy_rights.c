@@ -11,6 +11,32 @@
 #include "base/log.h"
 #include "base/priv.h"
 #include "net/sock.h"
+#include "net/tcp.h"
+
+static void
+tell_fast_open(const char *key, enum tcp_side side)
+{
+	if (!tcp_may_fast_open(side))
+		log_warning("%s has no effect on this host: add %d to "
+			    "net.ipv4.tcp_fastopen (sysctl)",
+		    key, (int)side);
+}
+
+/* What this host does not let anybody do, as long as it can be read. */
+void
+proxy_check_host(const struct proxy_settings *s)
+{
+	bool edge = false, origin = false;
+
+	for (size_t i = 0; i < s->apps; i++) {
+		edge |= s->app[i].tcp.fast_open > 0;
+		origin |= s->app[i].tcp.fast_open_origin;
+	}
+	if (edge)
+		tell_fast_open("tcp.fast_open", TCP_LISTENERS);
+	if (origin)
+		tell_fast_open("tcp.fast_open_origin", TCP_CONNECTIONS);
+}
 
 /* Better told now than by the first SIGHUP. */
 static void

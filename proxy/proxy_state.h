@@ -19,8 +19,6 @@
 #include "proxy/service.h"
 #include "proxy/settings.h"
 
-#define PROXY_KEEPALIVE_S 60
-
 enum { ON_TERM = 0, ON_INT, ON_HUP, ON_USR1, SIGNALS };
 
 struct proxy {
@@ -65,6 +63,8 @@ void proxy_drop_services(struct service **list, size_t n);
 struct discovery *
 proxy_discover(struct proxy *p, struct service *const *services, size_t n);
 
+/* Warns of what the host has switched off; before rights are given up. */
+void proxy_check_host(const struct proxy_settings *s);
 /* After the sockets are open: user, capabilities, Landlock. 0, or -1 after a
  * log_error line. */
 int proxy_drop_rights(const struct proxy *p);

@@ -227,7 +227,6 @@ allocate(struct pworker *w)
 		.tally = &w->tally,
 		.max = w->setup.tcp_sessions,
 		.splice_after = w->setup.splice_after,
-		.keepalive_s = w->setup.keepalive_s,
 	};
 	struct udp_setup udp = {
 		.loop = w->loop,

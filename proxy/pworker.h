@@ -24,7 +24,6 @@ struct pworker_setup {
 	size_t tcp_sessions;
 	uint32_t udp_flows;
 	uint64_t splice_after;
-	int keepalive_s;
 };
 
 /*

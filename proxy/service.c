@@ -337,14 +337,22 @@ same_timeouts(const struct app_timeouts *a, const struct app_timeouts *b)
 	    a->lifetime_ms == b->lifetime_ms && a->header_ms == b->header_ms;
 }
 
+static bool
+same_tcp(const struct app_tcp *a, const struct app_tcp *b)
+{
+	return a->keepalive_s == b->keepalive_s &&
+	    a->fast_open == b->fast_open &&
+	    a->fast_open_origin == b->fast_open_origin;
+}
+
 bool
 service_same(const struct app *a, const struct app *b)
 {
 	return strcmp(a->name, b->name) == 0 && same_edges(a, b) &&
 	    same_origins(a, b) && same_limits(&a->limits, &b->limits) &&
 	    same_timeouts(&a->timeouts, &b->timeouts) &&
-	    a->allows == b->allows && a->denies == b->denies &&
-	    a->trusts == b->trusts &&
+	    same_tcp(&a->tcp, &b->tcp) && a->allows == b->allows &&
+	    a->denies == b->denies && a->trusts == b->trusts &&
 	    same_prefixes(a->allow, b->allow, a->allows) &&
 	    same_prefixes(a->deny, b->deny, a->denies) &&
 	    same_prefixes(a->trust, b->trust, a->trusts);

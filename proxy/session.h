@@ -33,7 +33,6 @@ struct sessions_setup {
 	struct tally_worker *tally; /* of this worker */
 	size_t max;
 	uint64_t splice_after;
-	int keepalive_s;
 };
 
 /* NULL with errno when out of memory. */

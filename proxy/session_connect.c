@@ -5,35 +5,17 @@
 
 #include "base/clock.h"
 #include "net/tcp.h"
-#include "proxy/header.h"
-
-static void
-put_header(struct session *s)
-{
-	const struct header_ends ends = { .client = s->client_address,
-		.proxy = s->asked };
-	uint8_t bytes[HEADER_V2_MAX];
-	size_t len = 0;
-
-	if (s->service->app.header == APP_HEADER_V1)
-		len = header_v1(bytes, &ends);
-	else if (s->service->app.header == APP_HEADER_V2)
-		len = header_v2(bytes, SOCK_TCP, &ends);
-	if (len > 0)
-		relay_put(&s->client.relay, s->table->pool, bytes, len);
-}
 
 static void
 connected(struct session *s)
 {
 	ev_set_cb(&s->origin.io, session_half_event);
 	origins_worked(s->service->origins, s->chosen);
-	put_header(s);
 	tally_add(s->tally, TALLY_CONNECTED, 1);
 	session_set_state(s, SESSION_OPEN);
 	session_tell(s, EVENT_CONNECT, STATUS_OPEN);
 	/* the client's first bytes are here already, more often than not */
-	if (session_move(&s->client))
+	if (session_first_bytes(s) && session_move(&s->client))
 		session_watch(s);
 }
 
@@ -79,12 +61,18 @@ tell_lack(struct sessions *t)
 static int
 open_origin(struct session *s)
 {
-	const struct sock_opts o = { .v6only = true };
+	uint8_t bytes[SESSION_EARLY_MAX];
+	struct sock_early early = { bytes, session_early(s, bytes), 0 };
+	const struct sock_opts o = {
+		.v6only = true, .nodelay = true, .early = &early
+	};
+	int fd = s->service->app.transparent
+	    ? sock_connect_from(
+		  SOCK_TCP, &s->client_address, &s->origin_address, &o)
+	    : sock_connect(SOCK_TCP, &s->origin_address, &o);
 
-	if (s->service->app.transparent)
-		return sock_connect_from(
-		    SOCK_TCP, &s->client_address, &s->origin_address, &o);
-	return sock_connect(SOCK_TCP, &s->origin_address, &o);
+	s->early = (uint16_t)early.sent;
+	return fd;
 }
 
 /* This origin did not even begin. */

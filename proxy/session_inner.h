@@ -1,8 +1,8 @@
 /*
  * The inside of a TCP session, for session.c (its life), session_time.c (when
  * it ends), session_pace.c (how fast it is), session_header.c (who the client
- * is), session_connect.c (how it comes by an origin) and session_tell.c (what
- * the event log hears).
+ * is), session_connect.c (how it comes by an origin), session_early.c (what goes
+ * there first) and session_tell.c (what the event log hears).
  */
 #ifndef PROXY_SESSION_INNER_H
 #define PROXY_SESSION_INNER_H
@@ -44,6 +44,7 @@ struct session {
 	int chosen; /* slot of the origin, -1 none */
 	enum session_state state;
 	uint16_t seen; /* bytes of an unfinished PROXY header */
+	uint16_t early; /* bytes that went in the first packet to the origin */
 	bool entered; /* counted in at the service */
 	bool settled; /* lives so long that keepalive is worth its calls */
 };
@@ -105,6 +106,16 @@ bool session_resume(struct session *s);
 
 /* Waits for the PROXY header of a trusted peer, then lets its client in. */
 void session_await_header(struct session *s);
+
+/* ---- session_early.c ---- */
+
+#define SESSION_EARLY_MAX 1460 /* bytes: a full segment of most networks */
+/* What the first packet to the origin may have, by TCP Fast Open. */
+size_t
+session_early(const struct session *s, uint8_t out[static SESSION_EARLY_MAX]);
+/* The connection stands: the PROXY header, if it did not go then. False: the
+ * session is over. */
+bool session_first_bytes(struct session *s);
 
 /* ---- session_connect.c ---- */
 

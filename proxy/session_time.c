@@ -103,7 +103,8 @@ settle(struct session *s)
 		return;
 	s->settled = true;
 	/* it only fails for a connection that is dead already */
-	(void)tcp_keepalive(s->origin.io.fd, s->table->setup.keepalive_s);
+	(void)tcp_keepalive(
+	    s->origin.io.fd, (int)s->service->app.tcp.keepalive_s);
 }
 
 /* Before its time: whether both are there, and until when it sleeps. */

@@ -310,6 +310,9 @@ check_words(const struct app *a, const struct proxy_raw_app *raw,
 		proxy_settings_error(at->e, at->root, at->index, "tls",
 		    "%s is not built yet, expected off",
 		    proxy_tls_words[raw->tls]);
+	if (a->proto == SOCK_UDP && given(at, "tcp"))
+		proxy_settings_error(at->e, at->root, at->index, "tcp",
+		    "is for applications of TCP");
 	if (a->proto == SOCK_UDP && a->trusts > 0)
 		proxy_settings_error(at->e, at->root, at->index,
 		    "proxy_protocol_from", "not built yet for UDP");
@@ -391,6 +394,11 @@ make_numbers(struct app *a, const struct proxy_raw_app *raw)
 	a->timeouts.lifetime_ms = (uint32_t)(raw->lifetime_s * 1000);
 	a->timeouts.header_ms =
 	    (uint32_t)(raw->proxy_protocol_timeout_s * 1000);
+	a->tcp = (struct app_tcp){
+		.keepalive_s = (uint32_t)raw->tcp.keepalive_s,
+		.fast_open = (uint32_t)raw->tcp.fast_open,
+		.fast_open_origin = raw->tcp.fast_open_origin,
+	};
 	a->limits = (struct app_limits){
 		.connections = (uint32_t)l->connections,
 		.connections_per_prefix = (uint32_t)l->connections_per_prefix,

@@ -66,6 +66,18 @@ static const struct schema_row limits_rows[] = {
 	{ 0 },
 };
 
+static const struct schema_row tcp_rows[] = {
+	{ "keepalive_s", SCHEMA_DURATION, IN(tcp, keepalive_s), .min = 0,
+	    .max = 32767, .fallback = "60", .unit = "s",
+	    .help = "silence before a peer is asked; 0: never" },
+	{ "fast_open", SCHEMA_INT, IN(tcp, fast_open), .min = 0, .max = 65535,
+	    .fallback = "0",
+	    .help = "clients with data in their first packet; 0 is off" },
+	{ "fast_open_origin", SCHEMA_BOOL, IN(tcp, fast_open_origin),
+	    .fallback = "false", .help = "data in our first packet" },
+	{ 0 },
+};
+
 static const struct schema_row app_rows[] = {
 	{ "name", SCHEMA_STRING, APP(name), .required = true,
 	    .help = "Application of the event log" },
@@ -110,6 +122,7 @@ static const struct schema_row app_rows[] = {
 	    .max = 40 * DAY_S, .fallback = "0", .unit = "s",
 	    .help = "0: no end" },
 	{ "limits", SCHEMA_SECTION, APP(limits), .rows = limits_rows },
+	{ "tcp", SCHEMA_SECTION, APP(tcp), .rows = tcp_rows },
 	{ 0 },
 };
 

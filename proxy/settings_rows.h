@@ -28,6 +28,12 @@ struct proxy_raw_limits {
 	int64_t prefix4, prefix6;
 };
 
+struct proxy_raw_tcp {
+	int64_t keepalive_s;
+	int64_t fast_open;
+	bool fast_open_origin;
+};
+
 struct proxy_raw_app {
 	char *name;
 	char *protocol;
@@ -47,6 +53,7 @@ struct proxy_raw_app {
 	int64_t connect_timeout_s;
 	int64_t lifetime_s;
 	struct proxy_raw_limits limits;
+	struct proxy_raw_tcp tcp;
 };
 
 struct proxy_raw {

@@ -328,6 +328,12 @@ change_header(struct app *a)
 }
 
 static void
+change_keepalive(struct app *a)
+{
+	a->tcp.keepalive_s = 1;
+}
+
+static void
 change_transparent(struct app *a)
 {
 	a->transparent = true;
@@ -383,8 +389,9 @@ every_change_is_seen(void **state)
 	static void (*const changes[])(struct app *) = { change_name,
 		change_proto, change_port, change_edge, change_origin,
 		change_weight, change_dns_name, change_dns_ttl, change_balance,
-		change_header, change_transparent, change_idle, change_rate,
-		change_prefix, change_deny, change_trust, change_patience };
+		change_header, change_transparent, change_keepalive,
+		change_idle, change_rate, change_prefix, change_deny,
+		change_trust, change_patience };
 	struct app a = make_app(), same = make_app();
 
 	(void)state;
@@ -425,6 +432,7 @@ static const struct {
 	/* padding */
 	{ offsetof(struct app, dns.port) + 2, offsetof(struct app, balance) },
 	{ offsetof(struct app, transparent) + 1, offsetof(struct app, allows) },
+	{ offsetof(struct app, tcp.fast_open_origin) + 1, sizeof(struct app) },
 	{ offsetof(struct app, timeouts) + sizeof(struct app_timeouts),
 	    offsetof(struct app, limits) },
 	{ offsetof(struct app, name) + strlen("story") + 1,

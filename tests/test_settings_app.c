@@ -72,7 +72,35 @@ transparent_is_taken(void **state)
 	proxy_settings_free(&s);
 }
 
+static void
+tcp_is_tuned(void **state)
+{
+	struct proxy_settings s;
+
+	(void)state;
+	good(&s, TCP(SSH_TO));
+	assert_int_equal(s.app[0].tcp.keepalive_s, 60);
+	assert_int_equal(s.app[0].tcp.fast_open, 0);
+	assert_false(s.app[0].tcp.fast_open_origin);
+	proxy_settings_free(&s);
+	good(&s,
+	    TCP(SSH_TO ", tcp: {keepalive_s: 5m, fast_open: 99, "
+		       "fast_open_origin: true}"));
+	assert_int_equal(s.app[0].tcp.keepalive_s, 300);
+	assert_int_equal(s.app[0].tcp.fast_open, 99);
+	assert_true(s.app[0].tcp.fast_open_origin);
+	proxy_settings_free(&s);
+}
+
 static const struct bad_yaml bad[] = {
+	{ UDP(DNS_TO ", tcp: {fast_open: 99}"),
+	    { "f:2:101: applications[0].tcp: is for applications of TCP" } },
+	{ TCP(SSH_TO ", tcp: {fast_open: 70000, keepalive_s: 10h}"),
+	    { "f:2:133: applications[0].tcp.keepalive_s: expected a duration "
+	      "from 0 to 32767 s, such as 90s, 5m, 24h or 30d (a bare number "
+	      "is in s), got \"10h\"",
+		"f:2:113: applications[0].tcp.fast_open: expected an integer "
+		"from 0 to 65535, got \"70000\"" } },
 	{ TCP(SSH_TO ", transparent: true, proxy_protocol: v2"),
 	    { "f:2:109: applications[0].transparent: the origin sees the "
 	      "client's address already, expected proxy_protocol: off" } },
@@ -112,6 +140,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(peers_are_trusted_by_prefix),
 		cmocka_unit_test(transparent_is_taken),
+		cmocka_unit_test(tcp_is_tuned),
 		cmocka_unit_test(faults_are_told),
 	};
 

@@ -2,6 +2,7 @@
 #
 #   make            the programs, in build/
 #   make check      unit tests, corpus replay, system tests (what ./check runs)
+#   make collision                      the matrix of port sharing
 #   make check SAN=address,undefined    the same under sanitizers
 #   make fuzz FUZZ_SECONDS=600          libFuzzer, every target (needs clang)
 #   make interop PEERS=DIR              third-party clients and servers
@@ -18,14 +19,15 @@ BUILD ?= $(if $(SAN),build/san,build)
 # Objects apart: the room roughtime/ and the program roughtime share a name.
 OBJ = $(BUILD)/obj
 
-ROOMS := base net config keys roughtime proxy
+ROOMS := base net config keys roughtime proxy portshare
 DAEMONS := roughtimed l4proxyd
-TOOLS := roughtime roughtime-keys l4proxyctl
+TOOLS := roughtime roughtime-keys l4proxyctl portshare
 PROGRAMS := $(DAEMONS) $(TOOLS)
 MAIN_roughtimed := roughtime/roughtimed.c
 MAIN_roughtime := roughtime/roughtime.c
 MAIN_roughtime-keys := keys/roughtime-keys.c
 MAIN_l4proxyd := proxy/l4proxyd.c
+MAIN_portshare := portshare/portshare.c
 MAIN_l4proxyctl := proxy/l4proxyctl.c
 MAINS := $(foreach p,$(PROGRAMS),$(MAIN_$(p)))
 
@@ -59,7 +61,7 @@ TESTS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/test_*.c))
 TEST_HELPERS := $(patsubst %.c,$(OBJ)/%.o,$(filter-out tests/test_%,$(wildcard tests/*.c)))
 FUZZ := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 BENCHES := $(patsubst bench/%.c,$(BUILD)/bench/%,$(wildcard bench/*.c))
-MANS := $(wildcard keys/*.[1-8] roughtime/*.[1-8] config/*.[1-8] proxy/*.[1-8])
+MANS := $(wildcard portshare/*.[1-8] keys/*.[1-8] roughtime/*.[1-8] config/*.[1-8] proxy/*.[1-8])
 
 all: optional $(LIB) $(PROGRAMS:%=$(BUILD)/%)
 
@@ -106,13 +108,29 @@ $(BUILD)/bench/%: $(OBJ)/bench/%.o $(LIB)
 	$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS) $(BENCH_LIBS)
 BENCH_LIBS = -lcrypto $(shell [ -e /usr/include/intel-ipsec-mb.h ] && echo -lIPSec_MB)
 
-check: check-unit check-corpus check-system
+check: check-unit check-corpus collision check-system
 
 check-unit: $(TESTS)
 	@tests/run-unit $(BUILD)/tests
 
 check-corpus: $(FUZZ:fuzz_%=$(BUILD)/tests/fuzz/replay_%)
 	@tests/fuzz/replay-corpus $(BUILD)/tests/fuzz
+
+# Every cell of the matrix on this kernel, and every rule of the model spoiled
+# once, which the matrix must notice.
+collision: all $(BUILD)/tests/collision/mutants
+	@tests/collision/run-collision $(BUILD)
+
+MUTATED := $(patsubst %.c,$(OBJ)/mutated/%.o,$(wildcard net/portrules*.c))
+$(OBJ)/mutated/%.o: %.c $(FLAGS)
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS_ALL) -DPORTRULES_MUTATE -MMD -MP -c -o $@ $<
+
+$(BUILD)/tests/collision/mutants: $(OBJ)/mutated/tests/collision/mutants.o $(MUTATED) $(LIB)
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS)
+
+$(OBJ)/portshare/matrix_page.o: portshare/matrix_page.html
 
 check-system: all
 	BUILD='$(abspath $(BUILD))' $(PYTHON) -m pytest -q tests/system
@@ -162,6 +180,6 @@ install: all
 clean:
 	rm -rf build
 
-.PHONY: all optional check check-unit check-corpus check-system fuzz interop bench bench-proxy lint format install clean
+.PHONY: all optional check check-unit check-corpus check-system collision fuzz interop bench bench-proxy lint format install clean
 .SECONDARY:
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

@@ -182,6 +182,7 @@ enum portrules_tie {
 	PORTRULES_ONLY = 0,
 	PORTRULES_SCORE, /* family, device, CPU: the better match */
 	PORTRULES_NEWEST, /* equal: the newest takes all of it */
+	PORTRULES_OLDEST, /* equal, and of IPv6 with SO_REUSEPORT */
 	PORTRULES_GROUP, /* equal: split by the flow's hash */
 	PORTRULES_GROUP_FIRST, /* a group that is met first beats a score */
 };

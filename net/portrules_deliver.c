@@ -1,6 +1,7 @@
 /* Who gets a packet. */
 #include "net/portrules.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "net/portrules_inner.h"
@@ -139,7 +140,9 @@ tie_of(const struct portrules *p, const struct portrules_packet *k,
 		if (f->split)
 			continue;
 		if (score(s, k) == score(w, k))
-			tie = PORTRULES_NEWEST;
+			tie = labs(s->place) < labs(w->place)
+			    ? PORTRULES_NEWEST
+			    : PORTRULES_OLDEST;
 		else if (tie == PORTRULES_ONLY)
 			tie = PORTRULES_SCORE;
 	}

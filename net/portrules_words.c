@@ -108,6 +108,9 @@ static const struct words ties[] = {
 	    "it matches better than the others: family, device or CPU" },
 	[PORTRULES_NEWEST] = { "newest",
 	    "others match as well, and the newest takes all of it" },
+	[PORTRULES_OLDEST] = { "oldest",
+	    "others match as well, and the older takes all of it: an IPv6 "
+	    "socket with SO_REUSEPORT is met after those before it" },
 	[PORTRULES_GROUP] = { "group",
 	    "a SO_REUSEPORT group splits it by the flow's hash" },
 	[PORTRULES_GROUP_FIRST] = { "group-first",

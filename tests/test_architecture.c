@@ -11,7 +11,7 @@
 #include "tests/support.h"
 
 static const char *const rooms[] = { "base", "net", "config", "keys",
-	"roughtime", "roughtime/client", "proxy" };
+	"roughtime", "roughtime/client", "proxy", "portshare" };
 
 #define ROOMS (sizeof rooms / sizeof *rooms)
 

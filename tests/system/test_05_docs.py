@@ -12,6 +12,7 @@ MANUALS = {
     "roughtime": "roughtime/roughtime.1",
     "roughtime-keys": "keys/roughtime-keys.1",
     "l4proxyd": "proxy/l4proxyd.8",
+    "portshare": "portshare/portshare.8",
     "l4proxyctl": "proxy/l4proxyctl.8",
 }
 CLIENT_COMMANDS = ["query", "probe", "measure", "verify", "bench"]
@@ -100,12 +101,12 @@ def test_an_unknown_option_is_a_usage_error(program):
 
 
 def manual_pages():
-    return [p for d in ("config", "keys", "roughtime", "proxy")
+    return [p for d in ("config", "keys", "roughtime", "proxy", "portshare")
             for p in sorted((harness.ROOT / d).glob("*.[1-8]"))]
 
 
 OTHERS = {"adjtimex", "hosts", "landlock", "pipe", "seccomp", "sd-daemon",
-          "splice", "udp", "unix"}
+          "socket", "splice", "udp", "unix"}
 
 
 @pytest.mark.parametrize("page", manual_pages(), ids=lambda p: p.name)

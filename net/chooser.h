@@ -1,0 +1,17 @@
+/*
+ * The smallest sk_lookup program (bpf(2), Documentation/bpf/prog_sk_lookup):
+ * every packet to one port goes to one socket. For trying what such a program
+ * does to the kernel's choice; needs CAP_BPF and CAP_NET_ADMIN.
+ */
+#ifndef NET_CHOOSER_H
+#define NET_CHOOSER_H
+
+#include <stdint.h>
+
+/*
+ * In the network `netns` (a descriptor), for IPv4, IPv6, UDP and TCP. Returns
+ * a descriptor with whose close it ends, or -1 with errno.
+ */
+int chooser_attach(int netns, int socket, uint16_t port);
+
+#endif

@@ -1,0 +1,84 @@
+/* portshare(8): what sharing a port on this host comes to. */
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "base/log.h"
+#include "portshare/command.h"
+
+static const struct {
+	const char *name;
+	int (*run)(int argc, char **argv);
+} commands[] = {
+	{ "matrix", matrix_command },
+};
+
+static void
+usage(FILE *to)
+{
+	fputs("usage: portshare matrix [--json|--markdown|--html] [-o FILE]\n"
+	      "  matrix     two and three sockets on one port in every\n"
+	      "             combination, on this kernel and in the model\n"
+	      "  --json, --markdown, --html    instead of a summary\n"
+	      "  -o, --output FILE    not to standard output\n"
+	      "  -h, --help    -V, --version\n"
+	      "Exit status: 0 holds, 1 usage or failure, 2 differs.\n",
+	    to);
+}
+
+/* What was printed is part of the result. */
+static int
+finish(int status)
+{
+	if (fflush(stdout) == 0 && !ferror(stdout))
+		return status;
+	log_error("standard output: %s", strerror(errno));
+	return COMMAND_FAILED;
+}
+
+static int
+answer(const char *word)
+{
+	if (strcmp(word, "-h") == 0 || strcmp(word, "--help") == 0) {
+		usage(stdout);
+		return COMMAND_GOOD;
+	}
+	if (strcmp(word, "-V") == 0 || strcmp(word, "--version") == 0) {
+		puts("portshare " TIMESHARE_VERSION);
+		return COMMAND_GOOD;
+	}
+	fprintf(stderr, "portshare: no command %s\n", word);
+	usage(stderr);
+	return COMMAND_FAILED;
+}
+
+int
+command_usage(const char *why, const char *what)
+{
+	fprintf(stderr, "portshare: %s%s\n", why, what);
+	usage(stderr);
+	return COMMAND_FAILED;
+}
+
+void
+command_help(void)
+{
+	usage(stdout);
+}
+
+int
+main(int argc, char **argv)
+{
+	if (file_hold_standard() != 0)
+		return 1; /* nowhere to say why */
+	log_init("portshare", LOG_LEVEL_INFO);
+	if (argc < 2)
+		return command_usage("which command?", "");
+	for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
+		if (strcmp(argv[1], commands[i].name) == 0)
+			return finish(commands[i].run(argc - 1, argv + 1));
+	return finish(answer(argv[1]));
+}

@@ -34,6 +34,15 @@ enum app_balance {
 	APP_SOURCE_HASH,
 };
 
+/* Where sessions go when health checks say that no origin is up. */
+enum app_down { APP_DOWN_LAST_KNOWN = 0, APP_DOWN_REFUSE };
+
+/* Passive ejection: an origin that cannot be connected to is left out. */
+struct app_eject {
+	uint32_t after; /* connect failures in a row; 0: never */
+	uint32_t for_s; /* doubled by each further one */
+};
+
 enum app_rule_action { APP_ALLOW = 0, APP_DENY };
 
 struct app_prefix {
@@ -94,6 +103,8 @@ struct app {
 	struct app_origin origin[APP_ORIGINS_MAX]; /* origin_direct */
 	struct app_dns dns; /* origin_dns; then there are no `origins` */
 	enum app_balance balance;
+	enum app_down origins_down;
+	struct app_eject eject;
 	enum app_header header;
 	bool transparent; /* the origin sees the client's address */
 	size_t allows, denies; /* ip_firewall */

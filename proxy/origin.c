@@ -25,6 +25,8 @@ struct origins {
 	struct slot slot[APP_ORIGINS_MAX];
 	struct balance balance;
 	uint16_t port_first; /* the edge port that addresses are for */
+	enum app_down all_down;
+	struct app_eject eject;
 };
 
 static void
@@ -150,6 +152,8 @@ origins_new(const struct app *a)
 	pthread_mutex_init(&o->mutex, NULL);
 	o->port_first = a->port_first;
 	o->balance.kind = a->balance;
+	o->all_down = a->origins_down;
+	o->eject = a->eject;
 	randombytes_buf(o->balance.hash_key, sizeof o->balance.hash_key);
 	(void)replace(o, a->origin, a->origins); /* all are free: they fit */
 	return o;
@@ -186,6 +190,17 @@ soonest(const struct origins *o, uint64_t set)
 	return best;
 }
 
+/* Nobody is left; says why. */
+static int
+none(uint64_t all, uint64_t up)
+{
+	if (all == 0)
+		errno = ENOENT;
+	else
+		errno = up == 0 ? EHOSTDOWN : EAGAIN;
+	return -1;
+}
+
 static int
 choose(struct origins *o, const struct addr *client, uint64_t tried,
     uint64_t now_ns)
@@ -200,17 +215,15 @@ choose(struct origins *o, const struct addr *client, uint64_t tried,
 		up |= s->listed && !s->down ? bit : 0;
 		best |= is_ejected(s, now_ns) ? 0 : bit;
 	}
-	any = all & ~tried;
-	up &= any;
-	best &= up;
+	any = (o->all_down == APP_DOWN_REFUSE ? up : all) & ~tried;
+	best &= up & ~tried;
 	if (best != 0)
 		return balance_choose(&o->balance, client, best);
-	if (up != 0)
-		return soonest(o, up);
+	if ((up & ~tried) != 0)
+		return soonest(o, up & ~tried);
 	if (any != 0)
 		return balance_choose(&o->balance, client, any);
-	errno = all == 0 ? ENOENT : EAGAIN;
-	return -1;
+	return none(all, o->all_down == APP_DOWN_REFUSE ? up : all);
 }
 
 int
@@ -248,18 +261,21 @@ origins_end(struct origins *o, int slot)
 /* ---- which are up ---- */
 
 static void
-count_failure(struct slot *s, uint64_t now_ns)
+count_failure(struct slot *s, const struct app_eject *eject, uint64_t now_ns)
 {
-	uint64_t for_s = ORIGIN_EJECT_S;
+	uint64_t times = 1;
 
 	s->failed++;
 	/* those that were under way together are one failure, not fifty */
-	if (is_ejected(s, now_ns) || ++s->failures < ORIGIN_EJECT_AFTER)
+	if (is_ejected(s, now_ns))
 		return;
-	for (uint32_t n = ORIGIN_EJECT_AFTER;
-	     n < s->failures && for_s < ORIGIN_EJECT_MAX_S; n++)
-		for_s *= 2;
-	s->ejected_until_ns = now_ns + for_s * SECOND_NS;
+	s->failures++;
+	if (eject->after == 0 || s->failures < eject->after)
+		return;
+	for (uint32_t n = eject->after;
+	     n < s->failures && times < ORIGIN_EJECT_TIMES; n++)
+		times *= 2;
+	s->ejected_until_ns = now_ns + times * eject->for_s * SECOND_NS;
 }
 
 void
@@ -268,7 +284,7 @@ origins_failed(struct origins *o, int slot, uint64_t now_ns)
 	if (slot < 0)
 		return;
 	lock(o);
-	count_failure(&o->slot[slot], now_ns);
+	count_failure(&o->slot[slot], &o->eject, now_ns);
 	unlock(o);
 }
 

@@ -36,22 +36,20 @@ int origins_replace(struct origins *o, const struct app_origin *list, size_t n);
  * Chooses an origin that is not in `tried` (a bit a slot), counts the session
  * in (origins_end is due once) and gives in `address` where it listens for
  * those who came to `edge_port`. Those that are up first; then one that is
- * ejected, the soonest back; then the down ones ("last known").
- * Returns the slot, or -1 with errno: ENOENT none is listed, EAGAIN each was
- * tried.
+ * ejected, the soonest back; then the down ones, unless origins_down refuses.
+ * Returns the slot, or -1 with errno: ENOENT none is listed, EHOSTDOWN all are
+ * down and that refuses, EAGAIN each was tried.
  */
 int origins_begin(struct origins *o, const struct addr *client,
     uint16_t edge_port, uint64_t tried, uint64_t now_ns, struct addr *address);
 void origins_end(struct origins *o, int slot); /* -1: nothing, as below */
 
 /*
- * Passive ejection: after this many connect failures in a row an origin is
- * left out, and for twice as long after each further one. To be called before
- * origins_end().
+ * Passive ejection: after eject.after connect failures in a row an origin is
+ * left out for eject.for_s, and for twice as long after each further one, up
+ * to ORIGIN_EJECT_TIMES of it. To be called before origins_end().
  */
-#define ORIGIN_EJECT_AFTER 3
-#define ORIGIN_EJECT_S 10
-#define ORIGIN_EJECT_MAX_S 320
+#define ORIGIN_EJECT_TIMES 32
 void origins_failed(struct origins *o, int slot, uint64_t now_ns);
 void origins_worked(struct origins *o, int slot);
 

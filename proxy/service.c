@@ -308,8 +308,10 @@ static bool
 same_origins(const struct app *a, const struct app *b)
 {
 	if (a->origins != b->origins || a->balance != b->balance ||
-	    a->header != b->header || a->transparent != b->transparent ||
-	    !app_dns_same(a, b))
+	    a->origins_down != b->origins_down ||
+	    a->eject.after != b->eject.after ||
+	    a->eject.for_s != b->eject.for_s || a->header != b->header ||
+	    a->transparent != b->transparent || !app_dns_same(a, b))
 		return false;
 	for (size_t i = 0; i < a->origins; i++) {
 		if (a->origin[i].weight != b->origin[i].weight ||

@@ -132,8 +132,10 @@ session_connect(struct session *s, enum status last)
 	while (last != STATUS_UNAVAILABLE) {
 		s->chosen = origins_begin(origins, &s->client_address,
 		    addr_port(&s->edge), s->tried, now_ns, &s->origin_address);
-		if (s->chosen < 0)
+		if (s->chosen < 0) {
+			last = status_without_origin(errno, last);
 			break;
+		}
 		s->tried |= 1ull << s->chosen;
 		if (app_reaches(&s->service->app, &s->client_address,
 			&s->origin_address)) {

@@ -417,6 +417,9 @@ proxy_app_make(struct app *a, const struct proxy_raw_app *raw, size_t index,
 	const struct place at = { e, root, index };
 
 	a->balance = (enum app_balance)raw->balance;
+	a->origins_down = (enum app_down)raw->origins_down;
+	a->eject.after = (uint32_t)raw->eject.after;
+	a->eject.for_s = (uint32_t)raw->eject.for_s;
 	a->header = (enum app_header)raw->proxy_protocol;
 	a->transparent = raw->transparent;
 	if (raw->name != NULL)

@@ -11,6 +11,7 @@ const char *const proxy_sharing_words[] = { "off", "guarded", "open",
 	"reuseport", "activation", "dispatch", "demux", NULL };
 static const char *const balance_words[] = { "round-robin", "least-connections",
 	"source-hash", NULL };
+static const char *const down_words[] = { "last_known", "refuse", NULL };
 static const char *const traffic_words[] = { "direct", NULL };
 static const char *const dns_words[] = { "A", "AAAA", "A+AAAA", "SRV", NULL };
 static const char *const level_words[] = { "error", "warning", "info", "debug",
@@ -78,6 +79,15 @@ static const struct schema_row tcp_rows[] = {
 	{ 0 },
 };
 
+static const struct schema_row eject_rows[] = {
+	{ "after", SCHEMA_INT, IN(eject, after), .min = 0, .max = 1000,
+	    .fallback = "3", .help = "connect failures in a row; 0 is off" },
+	{ "for_s", SCHEMA_DURATION, IN(eject, for_s), .min = 1, .max = DAY_S,
+	    .fallback = "10", .unit = "s",
+	    .help = "doubled by each further one, to 32 times" },
+	{ 0 },
+};
+
 static const struct schema_row app_rows[] = {
 	{ "name", SCHEMA_STRING, APP(name), .required = true,
 	    .help = "Application of the event log" },
@@ -109,6 +119,11 @@ static const struct schema_row app_rows[] = {
 	    .rows = firewall_rows },
 	{ "balance", SCHEMA_ENUM, APP(balance), .words = balance_words,
 	    .fallback = "round-robin" },
+	{ "origins_down", SCHEMA_ENUM, APP(origins_down), .words = down_words,
+	    .fallback = "last_known",
+	    .help = "when health checks say that all are down" },
+	{ "eject", SCHEMA_SECTION, APP(eject), .rows = eject_rows,
+	    .help = "an origin that cannot be connected to" },
 	{ "tls", SCHEMA_ENUM, APP(tls), .words = proxy_tls_words,
 	    .fallback = "off", .help = "only `off` is built" },
 	{ "traffic_type", SCHEMA_ENUM, APP(traffic_type),

@@ -34,6 +34,11 @@ struct proxy_raw_tcp {
 	bool fast_open_origin;
 };
 
+struct proxy_raw_eject {
+	int64_t after;
+	int64_t for_s;
+};
+
 struct proxy_raw_app {
 	char *name;
 	char *protocol;
@@ -47,6 +52,8 @@ struct proxy_raw_app {
 	int64_t proxy_protocol_timeout_s;
 	struct proxy_raw_firewall ip_firewall;
 	int balance; /* enum app_balance */
+	int origins_down; /* enum app_down */
+	struct proxy_raw_eject eject;
 	int tls;
 	int traffic_type;
 	int64_t idle_timeout_s; /* 0: by protocol */

@@ -141,6 +141,19 @@ status_at(unsigned int index)
 	return kinds[index < STATUS_KINDS ? index : 0];
 }
 
+enum status
+status_without_origin(int error, enum status last)
+{
+	switch (error) {
+	case ENOENT:
+		return STATUS_RESOLVE_EMPTY;
+	case EHOSTDOWN:
+		return STATUS_UNAVAILABLE;
+	default:
+		return last;
+	}
+}
+
 const char *
 status_str(enum status status)
 {
@@ -176,7 +189,7 @@ status_str(enum status status)
 	case STATUS_CLIENT_RESET:
 		return "reset by the client";
 	case STATUS_UNAVAILABLE:
-		return "a limit of the proxy is reached";
+		return "a limit of the proxy is reached, or no origin is up";
 	case STATUS_CONNECT_FAILED:
 		return "connecting to the origin failed";
 	case STATUS_CONNECT_REFUSED:

@@ -48,6 +48,12 @@ enum status status_from_errno(enum status_side side, int error);
  */
 enum status status_from_connect(int error);
 
+/*
+ * For origins_begin() that gave none: the errno of it. `last` is how the last
+ * one that was tried failed.
+ */
+enum status status_without_origin(int error, enum status last);
+
 const char *status_str(enum status status); /* plain words */
 
 /* Its place among all of them, 0 to STATUS_KINDS - 1; and back. */

@@ -6,6 +6,15 @@
 #include "base/clock.h"
 #include "net/sock.h"
 
+/* On the way to a flow: a client, and the origin that is tried for it. */
+struct attempt {
+	struct service *service;
+	struct tally *tally; /* of the service, this worker's sheet */
+	const struct addr *client, *edge;
+	struct addr origin; /* the last one tried */
+	int slot, fd;
+};
+
 static struct service *
 service_of(const struct udp_worker *w, const struct flow *f)
 {
@@ -22,6 +31,7 @@ tell(const struct udp_worker *w, const struct flow *f, enum event_kind kind,
 		.app = &service_of(w, f)->app,
 		.client = f->client,
 		.edge = f->edge,
+		.origin = f->origin,
 		.client_bytes = f->client_bytes,
 		.origin_bytes = f->origin_bytes,
 		.connect_us = f->connect_us,
@@ -31,34 +41,26 @@ tell(const struct udp_worker *w, const struct flow *f, enum event_kind kind,
 		return;
 	if (kind != EVENT_CONNECT)
 		e.disconnect_us = clock_realtime_us();
-	if (f->origin_slot >= 0)
-		e.origin = f->origin;
 	eventlog_write(w->setup.log, &e);
 }
 
-/* Each datagram of a client may begin a flow that fails: few make a line. */
-static bool
-may_tell(struct udp_worker *w, const struct addr *client)
+/* Each datagram that begins no flow comes here: few of them make a line. */
+static void
+tell_refused(struct udp_worker *w, const struct attempt *a,
+    enum event_kind kind, enum status status)
 {
 	const struct addr everybody = { .in = { .sin_family = AF_INET } };
-
-	return limit_take(w->told_client, client, w->now_ns) &&
-	    limit_take(w->told, &everybody, w->now_ns);
-}
-
-static void
-tell_refused(struct udp_worker *w, const struct service *v,
-    const struct addr *client, const struct addr *edge, enum event_kind kind,
-    enum status status)
-{
 	struct event e = { .kind = kind,
-		.app = &v->app,
-		.client = *client,
-		.edge = *edge,
+		.app = &a->service->app,
+		.client = *a->client,
+		.edge = *a->edge,
+		.origin = a->origin,
 		.status = status,
 		.firewall_matched = status == STATUS_FIREWALL };
 
-	if (w->setup.log == NULL || !may_tell(w, client))
+	if (w->setup.log == NULL ||
+	    !limit_take(w->told_client, a->client, w->now_ns) ||
+	    !limit_take(w->told, &everybody, w->now_ns))
 		return;
 	e.connect_us = e.disconnect_us = clock_realtime_us();
 	eventlog_write(w->setup.log, &e);
@@ -70,8 +72,7 @@ describe(const struct flow *f, struct live_row *row, uint64_t now_ms)
 	row->state = f->replied ? LIVE_REPLIED : LIVE_UNREPLIED;
 	row->client = f->client;
 	row->edge = f->edge;
-	if (f->origin_slot >= 0)
-		row->origin = f->origin;
+	row->origin = f->origin;
 	row->client_bytes = f->client_bytes;
 	row->origin_bytes = f->origin_bytes;
 	row->client_packets = f->client_packets;
@@ -103,22 +104,16 @@ udp_worker_list(struct udp_worker *w, struct live_ask *a)
 /* --- beginning --- */
 
 static int
-open_socket(const struct service *v, const struct flow *f)
+open_socket(const struct attempt *a)
 {
+	const struct app *app = &a->service->app;
 	/* A header belongs to one datagram: no runs then. */
 	const struct sock_opts o = { .v6only = true,
-		.gro = v->app.header == APP_HEADER_OFF };
+		.gro = app->header == APP_HEADER_OFF };
 
-	if (v->app.transparent)
-		return sock_connect_from(SOCK_UDP, &f->client, &f->origin, &o);
-	return sock_connect(SOCK_UDP, &f->origin, &o);
-}
-
-static void
-leave_origin(const struct service *v, struct flow *f)
-{
-	origins_end(v->origins, f->origin_slot);
-	f->origin_slot = -1;
+	if (!app->transparent)
+		return sock_connect(SOCK_UDP, &a->origin, &o);
+	return sock_connect_from(SOCK_UDP, a->client, &a->origin, &o);
 }
 
 static void
@@ -129,76 +124,103 @@ tell_lack(struct udp_worker *w)
 	    "limit of open files or net.ipv4.ip_local_port_range");
 }
 
-/* Tries origins until one can be sent to; the flow has its slot then. */
+/* STATUS_OPEN, or what is wrong with the origin or with us. */
 static enum status
-connect_origin(struct udp_worker *w, const struct service *v, struct flow *f)
+try_origin(struct udp_worker *w, struct attempt *a)
 {
-	enum status last = STATUS_UNAVAILABLE;
+	enum status status = STATUS_OPEN;
+
+	if (!app_reaches(&a->service->app, a->client, &a->origin))
+		return STATUS_CONNECT_INTERNAL;
+	a->fd = open_socket(a);
+	if (a->fd >= 0)
+		return STATUS_OPEN;
+	status = status_from_connect(errno);
+	if (status == STATUS_UNAVAILABLE)
+		tell_lack(w);
+	else if (status != STATUS_CONNECT_INTERNAL) /* ours, not its */
+		origins_failed(a->service->origins, a->slot, w->now_ns);
+	tally_connect_failed(a->tally, status);
+	return status;
+}
+
+/* Tries origins until one can be sent to; fd and slot are there then. */
+static enum status
+connect_origin(struct udp_worker *w, struct attempt *a)
+{
+	struct origins *origins = a->service->origins;
+	enum status last = STATUS_CONNECT_INTERNAL, now;
 	uint64_t tried = 0;
 
 	for (;;) {
-		f->origin_slot = origins_begin(v->origins, &f->client,
-		    addr_port(&f->edge), tried, w->now_ns, &f->origin);
-		if (f->origin_slot < 0)
-			return last;
-		tried |= (uint64_t)1 << f->origin_slot;
-		if (!app_reaches(&v->app, &f->client, &f->origin)) {
-			if (last == STATUS_UNAVAILABLE) /* none was tried */
-				last = STATUS_CONNECT_INTERNAL;
-			leave_origin(v, f);
-			continue;
-		}
-		f->fd = open_socket(v, f);
-		if (f->fd >= 0)
-			return STATUS_OPEN;
-		last = status_from_connect(errno);
-		tally_connect_failed(
-		    w->sides[flow_index(w->table, f)].tally, last);
-		if (last == STATUS_UNAVAILABLE) {
-			tell_lack(w);
-			return last;
-		}
-		if (last != STATUS_CONNECT_INTERNAL) /* ours, not its */
-			origins_failed(v->origins, f->origin_slot, w->now_ns);
-		leave_origin(v, f);
+		a->slot = origins_begin(origins, a->client, addr_port(a->edge),
+		    tried, w->now_ns, &a->origin);
+		if (a->slot < 0)
+			return status_without_origin(errno, last);
+		tried |= (uint64_t)1 << a->slot;
+		now = try_origin(w, a);
+		if (now == STATUS_OPEN)
+			return now;
+		origins_end(origins, a->slot);
+		if (now == STATUS_UNAVAILABLE)
+			return now;
+		if (now != STATUS_CONNECT_INTERNAL)
+			last = now;
 	}
 }
 
+/* A flow of its own, for what has a socket. Full of flows with replies: one
+ * that is idle goes, or a crowd of short exchanges would shut everybody out. */
+static struct flow *
+add(struct udp_worker *w, uint32_t listener, const struct attempt *a)
+{
+	const struct app_timeouts *t = &a->service->app.timeouts;
+	struct flow *f =
+	    flow_add(w->table, a->client, a->edge, w->now_ms, t->idle_ms, true);
+	struct udp_side *s = &w->sides[flow_index(w->table, f)];
+
+	f->listener = listener;
+	f->fd = a->fd;
+	f->origin = a->origin;
+	f->origin_slot = a->slot;
+	f->connect_us = clock_realtime_us();
+	s->service = service_hold(a->service);
+	s->tally = a->tally;
+	s->ends_ms =
+	    t->lifetime_ms > 0 ? w->now_ms + t->lifetime_ms : UINT64_MAX;
+	w->listeners[listener]->flows++;
+	tally_raise(&w->setup.tally->flows_begun, 1);
+	return f;
+}
+
+/* False: there is no memory for one more in the set. */
 static bool
 start(struct udp_worker *w, struct flow *f)
 {
-	uint32_t i = flow_index(w->table, f);
-	struct udp_side *s = &w->sides[i];
-	uint32_t lifetime_ms = s->service->app.timeouts.lifetime_ms;
-	enum status status = connect_origin(w, s->service, f);
-
-	f->connect_us = clock_realtime_us();
-	s->ends_ms = lifetime_ms > 0 ? w->now_ms + lifetime_ms : UINT64_MAX;
-	if (status == STATUS_OPEN && udp_watch(w, f->fd, i) == 0) {
-		tally_add(s->tally, TALLY_CONNECTED, 1);
-		tell(w, f, EVENT_CONNECT, STATUS_OPEN);
-		return true;
+	if (udp_watch(w, f->fd, flow_index(w->table, f)) != 0) {
+		flow_close(w->table, f, STATUS_UNAVAILABLE);
+		return false;
 	}
-	if (status == STATUS_OPEN) /* no memory for one more in the set */
-		status = STATUS_UNAVAILABLE;
-	flow_close(w->table, f, status);
-	return false;
+	tally_add(w->sides[flow_index(w->table, f)].tally, TALLY_CONNECTED, 1);
+	tell(w, f, EVENT_CONNECT, STATUS_OPEN);
+	if (!ev_is_active(&w->tick))
+		ev_timer_again(w->setup.loop, &w->tick);
+	return true;
 }
 
 /* By origin_dns: false while there are no origins. Of the first answer nothing
  * is said: that is soon, and clients of UDP ask again. */
 static bool
-is_resolved(struct udp_worker *w, struct service *v, const struct addr *client,
-    const struct addr *edge)
+is_resolved(struct udp_worker *w, const struct attempt *a)
 {
-	int resolution = atomic_load(&v->resolution);
+	int resolution = atomic_load(&a->service->resolution);
 
 	if (resolution == STATUS_OPEN)
 		return true;
 	if (resolution != SERVICE_RESOLVING)
-		tell_refused(w, v, client, edge, EVENT_RESOLVE_ORIGIN,
-		    (enum status)resolution);
-	service_leave(v, client);
+		tell_refused(
+		    w, a, EVENT_RESOLVE_ORIGIN, (enum status)resolution);
+	service_leave(a->service, a->client);
 	return false;
 }
 
@@ -206,32 +228,31 @@ struct flow *
 udp_flow_begin(struct udp_worker *w, uint32_t listener,
     const struct addr *client, const struct addr *edge)
 {
-	struct udp_listener *l = w->listeners[listener];
-	struct service *v = l->service;
-	enum status status = service_enter(v, l->tally, client, w->now_ns);
+	struct attempt a = { .service = w->listeners[listener]->service,
+		.tally = w->listeners[listener]->tally,
+		.client = client,
+		.edge = edge };
+	enum status status =
+	    service_enter(a.service, a.tally, client, w->now_ns);
 	struct flow *f;
 
 	if (status != STATUS_OPEN) {
-		tell_refused(w, v, client, edge, EVENT_CLIENT_FILTERED, status);
+		tell_refused(w, &a, EVENT_CLIENT_FILTERED, status);
 		return NULL;
 	}
-	if (!is_resolved(w, v, client, edge))
+	if (!is_resolved(w, &a))
 		return NULL;
-	/* Full of flows with replies: one that is idle goes, or a crowd of
-	 * short exchanges would shut everybody out. */
-	f = flow_add(
-	    w->table, client, edge, w->now_ms, v->app.timeouts.idle_ms, true);
-	f->listener = listener;
-	w->sides[flow_index(w->table, f)].service = service_hold(v);
-	w->sides[flow_index(w->table, f)].tally = l->tally;
-	l->flows++;
-	tally_add(l->tally, TALLY_BEGUN, 1);
-	tally_raise(&w->setup.tally->flows_begun, 1);
-	if (!start(w, f))
+	tally_add(a.tally, TALLY_BEGUN, 1);
+	status = connect_origin(w, &a);
+	if (status != STATUS_OPEN) {
+		service_leave(a.service, client);
+		tally_end(a.tally, status);
+		tally_add(a.tally, TALLY_NO_ORIGIN, 1);
+		tell_refused(w, &a, EVENT_ORIGIN_ERROR, status);
 		return NULL;
-	if (!ev_is_active(&w->tick))
-		ev_timer_again(w->setup.loop, &w->tick);
-	return f;
+	}
+	f = add(w, listener, &a);
+	return start(w, f) ? f : NULL;
 }
 
 /* --- while it lives --- */
@@ -290,10 +311,6 @@ count_end(const struct udp_worker *w, const struct flow *f, enum status status)
 
 	tally_raise(&w->setup.tally->flows_ended, 1);
 	tally_end(t, status);
-	if (f->fd < 0) {
-		tally_add(t, TALLY_NO_ORIGIN, 1);
-		return;
-	}
 	tally_duration(t, (w->now_ms - f->born_ms) * 1000);
 	if (status == STATUS_UNAVAILABLE)
 		tally_add(t, TALLY_EVICTED, 1);
@@ -310,14 +327,10 @@ udp_flow_closed(void *context, struct flow *f, enum status status)
 	for (unsigned int i = 0; i < w->d->count; i++)
 		if (w->d->at[i].owner == index)
 			w->d->at[i].owner = DGRAMS_NONE;
-	if (f->fd >= 0)
-		tell(w, f, EVENT_DISCONNECT, status);
-	else if (may_tell(w, &f->client))
-		tell(w, f, EVENT_ORIGIN_ERROR, status);
+	tell(w, f, EVENT_DISCONNECT, status);
 	count_end(w, f, status);
-	if (f->fd >= 0)
-		close(f->fd); /* which takes it out of the epoll set too */
-	leave_origin(s->service, f);
+	close(f->fd); /* which takes it out of the epoll set too */
+	origins_end(s->service->origins, f->origin_slot);
 	w->listeners[f->listener]->flows--;
 	service_leave(s->service, &f->client);
 	service_release(s->service);

@@ -33,6 +33,10 @@ struct udp_side {
 	uint64_t ends_ms; /* by lifetime; UINT64_MAX: never */
 };
 
+/* What a flow costs of our own memory, beside its socket. */
+_Static_assert(sizeof(struct flow) + sizeof(struct udp_side) <= 256,
+    "an idle flow stays small");
+
 struct udp_worker {
 	struct udp_setup setup;
 	struct flow_table *table;

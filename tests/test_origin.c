@@ -31,21 +31,38 @@ origin(unsigned int n)
 	return o;
 }
 
-static struct origins *
-make(enum app_balance balance, unsigned int origins)
+#define EJECT_AFTER 3
+#define EJECT_S 10
+
+/* With the defaults of l4proxyd.yaml. */
+static struct app *
+make_app(enum app_balance balance, unsigned int origins)
 {
 	struct app *a = calloc(1, sizeof *a);
-	struct origins *o;
 
 	assert_non_null(a);
 	a->balance = balance;
 	a->port_first = a->port_last = 53;
+	a->eject = (struct app_eject){ EJECT_AFTER, EJECT_S };
 	for (unsigned int i = 0; i < origins; i++)
 		a->origin[a->origins++] = origin(i);
-	o = origins_new(a);
+	return a;
+}
+
+static struct origins *
+make_from(struct app *a)
+{
+	struct origins *o = origins_new(a);
+
 	assert_non_null(o);
 	free(a);
 	return o;
+}
+
+static struct origins *
+make(enum app_balance balance, unsigned int origins)
+{
+	return make_from(make_app(balance, origins));
 }
 
 /* `names` one letter each: "ac" is the first and the third. */
@@ -198,7 +215,7 @@ test_tried(void **state)
 		uint64_t tried = 0;
 
 		health(o, 0, false);
-		for (int i = 0; i < ORIGIN_EJECT_AFTER; i++)
+		for (int i = 0; i < EJECT_AFTER; i++)
 			origins_failed(o, 3, 100 * S);
 		for (int n = 0; n < 5; n++) {
 			int got = choose(o, tried, 101 * S);
@@ -230,7 +247,7 @@ test_last_known(void **state)
 		assert_int_equal(choose(o, 0, S), i % 3);
 	for (unsigned int i = 0; i < 3; i++)
 		health(o, i, true);
-	for (int i = 0; i < ORIGIN_EJECT_AFTER; i++) {
+	for (int i = 0; i < EJECT_AFTER; i++) {
 		origins_failed(o, 0, 120 * S);
 		origins_failed(o, 1, 110 * S);
 		origins_failed(o, 2, 130 * S);
@@ -249,7 +266,7 @@ static void
 test_ejection(void **state)
 {
 	struct origins *o = make(APP_ROUND_ROBIN, 2);
-	uint64_t now = 1000 * S, out_s = ORIGIN_EJECT_S;
+	uint64_t now = 1000 * S, out_s = EJECT_S;
 
 	(void)state;
 	origins_failed(o, 0, now);
@@ -271,8 +288,7 @@ test_ejection(void **state)
 			assert_int_equal(choose(o, 0, now + out_s * S - 1), 1);
 		now += out_s * S;
 		assert_true(choose(o, 0, now) == 0 || choose(o, 0, now) == 0);
-		out_s = out_s * 2 > ORIGIN_EJECT_MAX_S ? ORIGIN_EJECT_MAX_S
-						       : out_s * 2;
+		out_s = round < 5 ? out_s * 2 : 32 * EJECT_S;
 	}
 	assert_true(look(o, 0, now).failed > 400);
 	origins_worked(o, 0);
@@ -280,6 +296,62 @@ test_ejection(void **state)
 	assert_int_equal(look(o, 0, now).ejected_ns, 0);
 	origins_failed(o, -1, now);
 	origins_worked(o, -1);
+	origins_free(o);
+}
+
+static void
+test_ejection_settings(void **state)
+{
+	struct app *a = make_app(APP_ROUND_ROBIN, 2);
+	struct origins *o;
+
+	(void)state;
+	a->eject = (struct app_eject){ 1, 2 };
+	o = make_from(a);
+	origins_failed(o, 1, S);
+	assert_true(look(o, 1, S).ejected_ns == 2 * S);
+	origins_failed(o, 1, 3 * S);
+	assert_true(look(o, 1, 3 * S).ejected_ns == 4 * S);
+	origins_free(o);
+	/* 0: off */
+	a = make_app(APP_ROUND_ROBIN, 2);
+	a->eject.after = 0;
+	o = make_from(a);
+	for (int i = 0; i < 100; i++)
+		origins_failed(o, 1, S);
+	assert_int_equal(look(o, 1, S).ejected_ns, 0);
+	assert_int_equal(look(o, 1, S).failures, 100);
+	origins_free(o);
+}
+
+/* origins_down: refuse. Nobody goes to an origin that is down. */
+static void
+test_refuse(void **state)
+{
+	struct app *a = make_app(APP_ROUND_ROBIN, 3);
+	struct origins *o;
+
+	(void)state;
+	a->origins_down = APP_DOWN_REFUSE;
+	o = make_from(a);
+	health(o, 0, false);
+	for (int i = 0; i < 6; i++)
+		assert_int_not_equal(choose(o, 0, S), 0);
+	assert_int_equal(choose(o, 6, S), -1);
+	assert_int_equal(errno, EAGAIN);
+	/* ejected is not down */
+	for (int i = 0; i < EJECT_AFTER; i++)
+		origins_failed(o, 1, S);
+	assert_int_equal(choose(o, 4, S), 1);
+	health(o, 1, false);
+	health(o, 2, false);
+	assert_int_equal(choose(o, 0, S), -1);
+	assert_int_equal(errno, EHOSTDOWN);
+	health(o, 1, true);
+	assert_int_equal(choose(o, 0, S), 1);
+	assert_int_equal(replace(o, ""), 0);
+	assert_int_equal(choose(o, 0, S), -1);
+	assert_int_equal(errno, ENOENT);
 	origins_free(o);
 }
 
@@ -501,6 +573,8 @@ main(void)
 		cmocka_unit_test(test_tried),
 		cmocka_unit_test(test_last_known),
 		cmocka_unit_test(test_ejection),
+		cmocka_unit_test(test_ejection_settings),
+		cmocka_unit_test(test_refuse),
 		cmocka_unit_test(test_health),
 		cmocka_unit_test(test_none),
 		cmocka_unit_test(test_replace_keeps),

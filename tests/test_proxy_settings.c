@@ -41,6 +41,9 @@ test_defaults(void **state)
 	assert_addr(&a->origin[0].address, "198.51.100.1:22");
 	assert_int_equal(a->origin[0].weight, 1);
 	assert_int_equal(a->balance, APP_ROUND_ROBIN);
+	assert_int_equal(a->origins_down, APP_DOWN_LAST_KNOWN);
+	assert_int_equal(a->eject.after, 3);
+	assert_int_equal(a->eject.for_s, 10);
 	assert_int_equal(a->header, APP_HEADER_OFF);
 	assert_int_equal(a->allows + a->denies, 0);
 	assert_int_equal(a->timeouts.idle_ms, 3600000);
@@ -90,6 +93,8 @@ test_values(void **state)
 	    "    ip_firewall: {allow: [2001:db8::/32, 10.1.2.3, "
 	    "\"::ffff:10.0.0.0/104\"]}\n"
 	    "    balance: source-hash\n"
+	    "    origins_down: refuse\n"
+	    "    eject: {after: 0, for_s: 1m}\n"
 	    "    connect_timeout_s: 2\n"
 	    "    lifetime_s: 1d\n"
 	    "    limits: {connections: 5, connections_per_prefix: 2, "
@@ -122,6 +127,9 @@ test_values(void **state)
 	assert_addr(&a->origin[1].address, "192.0.2.7:1");
 	assert_int_equal(a->header, APP_HEADER_V2);
 	assert_int_equal(a->balance, APP_SOURCE_HASH);
+	assert_int_equal(a->origins_down, APP_DOWN_REFUSE);
+	assert_int_equal(a->eject.after, 0);
+	assert_int_equal(a->eject.for_s, 60);
 	assert_int_equal(a->allows, 3);
 	assert_int_equal(a->allow[1].bits, 32);
 	assert_addr(&a->allow[2].address, "10.0.0.0:0");
@@ -398,6 +406,15 @@ static const struct bad_yaml bad[] = {
 	    { "f:2:105: applications[0].balance: expected "
 	      "round-robin, least-connections or source-hash, got "
 	      "\"random\"" } },
+	{ TCP(SSH_TO ", origins_down: maybe"),
+	    { "f:2:110: applications[0].origins_down: expected "
+	      "last_known or refuse, got \"maybe\"" } },
+	{ TCP(SSH_TO ", eject: {after: -1, for_s: 2d}"),
+	    { "f:2:111: applications[0].eject.after: expected an "
+	      "integer from 0 to 1000, got \"-1\"",
+		"f:2:122: applications[0].eject.for_s: expected a "
+		"duration from 1 to 86400 s, such as 90s, 5m, 24h or "
+		"30d (a bare number is in s), got \"2d\"" } },
 	{ TCP(SSH_TO ", ip_firewall: {deny: [203.0.113.7/24]}"),
 	    { "f:2:117: applications[0].ip_firewall.deny[0]: "
 	      "\"203.0.113.7/24\" has bits set after its prefix, "
@@ -499,6 +516,8 @@ test_shipped(void **state)
 	    "  edge_ips: all\n"
 	    "  origin_direct: udp://192.0.2.1:53\n"
 	    "  balance: round-robin\n"
+	    "  eject: {after: 3, for_s: 10}\n"
+	    "  origins_down: last_known\n"
 	    "  idle_timeout_s: 60\n"
 	    "  connect_timeout_s: 5\n"
 	    "  lifetime_s: 0\n"
@@ -527,6 +546,9 @@ test_shipped(void **state)
 	    sizeof said.app[0].timeouts);
 	assert_memory_equal(&said.app[0].limits, &plain.app[0].limits,
 	    sizeof said.app[0].limits);
+	assert_memory_equal(
+	    &said.app[0].eject, &plain.app[0].eject, sizeof said.app[0].eject);
+	assert_int_equal(said.app[0].origins_down, plain.app[0].origins_down);
 	assert_int_equal(said.workers, plain.workers);
 	assert_ptr_equal(said.event_log, plain.event_log);
 	assert_ptr_equal(said.control, plain.control);

@@ -419,6 +419,12 @@ every_change_is_seen(void **state)
 		offsetof(struct app, address.in6.sin6_flowinfo),        \
 		    offsetof(struct app, address.in6.sin6_flowinfo) + 4 \
 	}
+#define PADDING(from, upto)                                \
+	{                                                  \
+		offsetof(struct app, from) +               \
+		    sizeof(((const struct app *)0)->from), \
+		    offsetof(struct app, upto)             \
+	}
 static const struct {
 	size_t from, upto;
 } silent[] = {
@@ -429,12 +435,11 @@ static const struct {
 	UNUSED(trust, timeouts),
 	FLOWINFO(edge[0]),
 	FLOWINFO(origin[0].address),
-	/* padding */
-	{ offsetof(struct app, dns.port) + 2, offsetof(struct app, balance) },
-	{ offsetof(struct app, transparent) + 1, offsetof(struct app, allows) },
+	/* padding, where there is some */
+	PADDING(dns.port, balance),
+	PADDING(transparent, allows),
+	PADDING(timeouts, limits),
 	{ offsetof(struct app, tcp.fast_open_origin) + 1, sizeof(struct app) },
-	{ offsetof(struct app, timeouts) + sizeof(struct app_timeouts),
-	    offsetof(struct app, limits) },
 	{ offsetof(struct app, name) + strlen("story") + 1,
 	    offsetof(struct app, proto) },
 	{ offsetof(struct app, limits.connections_per_prefix) + 4,

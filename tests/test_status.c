@@ -136,6 +136,15 @@ test_failed_at_once(void **state)
 	assert_int_equal(status_from_connect(EIO), 520);
 }
 
+static void
+test_without_origin(void **state)
+{
+	(void)state;
+	assert_int_equal(status_without_origin(ENOENT, 522), 531);
+	assert_int_equal(status_without_origin(EHOSTDOWN, 520), 503);
+	assert_int_equal(status_without_origin(EAGAIN, 522), 522);
+}
+
 int
 main(void)
 {
@@ -144,6 +153,7 @@ main(void)
 		cmocka_unit_test(test_every_errno),
 		cmocka_unit_test(test_failed_at_once),
 		cmocka_unit_test(test_words),
+		cmocka_unit_test(test_without_origin),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,5 +1,7 @@
 """l4proxyd for the stories: the daemon, origins to put behind it, its log."""
+import ctypes
 import json
+import os
 import re
 import socket
 import struct
@@ -55,6 +57,20 @@ class L4proxyd(harness.Roughtimed):
         found = self.events(**want)
         assert len(found) == count, found
         return found
+
+    def all_ended(self, at_least=1):
+        """Waits until each session has its two lines; the last ones. No
+        line was lost, then, and none is there twice."""
+        def ended():
+            begun, done = (self.events(Event=e)
+                           for e in ("connect", "disconnect"))
+            enough = len(begun) == len(done) >= at_least
+            return done if enough else None
+        done = harness.until(ended, "a disconnect for each connect")
+        names = "ClientIP", "ClientPort", "ClientProto", "ConnectTimestamp"
+        lives = {tuple(e[n] for n in names) for e in done}
+        assert len(lives) == len(done)
+        return done
 
     def rss_kb(self):
         return int(harness.status_of(self.pid)["VmRSS"].split()[0])
@@ -188,3 +204,59 @@ def is_turned_away(port, host="127.0.0.1"):
             return is_reset(c)
     except ConnectionResetError:
         return True
+
+
+def try_connect(port):
+    try:
+        return connect(port)
+    except ConnectionResetError:
+        return None
+
+
+def works(port):
+    try:
+        with connect(port) as c:
+            c.sendall(b"x")
+            return c.recv(1) == b"x"
+    except ConnectionError:
+        return False
+
+
+def echoes(c):
+    c.sendall(b"are you there?")
+    return read_exactly(c, 14) == b"are you there?"
+
+
+def refuses(port):
+    try:
+        connect(port).close()
+    except ConnectionRefusedError:
+        return True
+    return False
+
+
+CLONE_NEWNET = 0x40000000  # setns(2)
+
+
+def in_namespace(name, make):
+    """What `make` gives in this network namespace: the sockets that it opens
+    stay there, whoever uses them."""
+    made = []
+
+    def enter():
+        fd = os.open(f"/run/netns/{name}", os.O_RDONLY)
+        libc = ctypes.CDLL(None, use_errno=True)
+        if libc.setns(fd, CLONE_NEWNET) != 0:
+            made.append(OSError(ctypes.get_errno(), "setns"))
+            return
+        os.close(fd)
+        try:
+            made.append(make())
+        except OSError as e:
+            made.append(e)
+    thread = threading.Thread(target=enter)  # it alone goes there
+    thread.start()
+    thread.join()
+    if isinstance(made[0], OSError):
+        raise made[0]
+    return made[0]

@@ -228,12 +228,3 @@ def in_front(directory, port, *protocols, daemon=None, edge="127.0.0.1",
         for protocol in protocols], drain_s=2, **(daemon or {}))
     proxy.port = at
     return proxy
-
-
-def all_ended(proxy):
-    """Waits until each session has its two lines; the last ones."""
-    def ended():
-        begun, done = (proxy.events(Event=e)
-                       for e in ("connect", "disconnect"))
-        return done if len(begun) == len(done) > 0 else None
-    return harness.until(ended, "a disconnect for each connect")

@@ -13,8 +13,9 @@ import time
 import harness
 import pytest
 from proxyharness import (L4proxyd, Origin, application, connect, echo,
-                          free_range, idle, is_reset, is_turned_away,
-                          read_all, read_exactly, reset)
+                          echoes, free_range, idle, is_reset, is_turned_away,
+                          read_all, read_exactly, refuses, reset, try_connect,
+                          works)
 
 MIB = 1 << 20
 SANITIZED = b"__asan_init" in (harness.BUILD / "l4proxyd").read_bytes()
@@ -366,22 +367,6 @@ def test_a_lack_of_descriptors_pauses_accept_and_passes(proxy, origin):
     assert p.log().count("no descriptor left") < 10, p.log()
 
 
-def try_connect(port):
-    try:
-        return connect(port)
-    except ConnectionResetError:
-        return None
-
-
-def works(port):
-    try:
-        with connect(port) as c:
-            c.sendall(b"x")
-            return c.recv(1) == b"x"
-    except ConnectionError:
-        return False
-
-
 # -- time ---------------------------------------------------------------------
 
 
@@ -414,19 +399,6 @@ def test_a_life_ends_however_busy(proxy, origin):
 
 
 # -- stopping and reloading ---------------------------------------------------
-
-
-def echoes(c):
-    c.sendall(b"are you there?")
-    return read_exactly(c, 14) == b"are you there?"
-
-
-def refuses(port):
-    try:
-        connect(port).close()
-    except ConnectionRefusedError:
-        return True
-    return False
 
 
 def test_sigterm_waits_for_sessions(proxy, origin):

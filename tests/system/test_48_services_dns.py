@@ -8,7 +8,7 @@ import re
 
 import harness
 import pytest
-from services import all_ended, command, dnsmasq, in_front, unbound
+from services import command, dnsmasq, in_front, unbound
 
 MANY = [str(ipaddress.ip_address("198.51.100.1") + i) for i in range(150)]
 TEXT = [f"text-{i}" for i in range(40)]
@@ -103,5 +103,5 @@ def test_unbound_is_told_the_client(tmp_path, protocol, edge, source):
         harness.until(lambda: f"info: {source} one.story.test. A IN" in
                       origin.log(), f"{source} in its log")
         proxy.stop()
-        [end] = all_ended(proxy)
+        [end] = proxy.all_ended()
         assert (end["ClientIP"], end["ProxyProtocol"]) == (source, "v2")

@@ -6,7 +6,7 @@ import random
 import re
 
 import pytest
-from services import all_ended, command, in_front, nginx
+from services import command, in_front, nginx
 
 CONNECTIONS = 24
 
@@ -34,7 +34,7 @@ def test_wrk_sees_no_error(web, keep_alive):
     assert "Socket errors" not in told and "Non-2xx" not in told, told
     asked = int(re.search(r"(\d+) requests in", told)[1])
     assert asked > 200, told
-    ends = all_ended(proxy)
+    ends = proxy.all_ended()
     seen = logged(origin)
     assert {status for _, status, *_ in seen} == {"200"}
     # wrk cuts what is under way when its time is over.
@@ -60,7 +60,7 @@ def test_each_request_arrives_once(web):
             assert (answer.status, answer.read()) == (
                 200, b"a small answer\n")
         c.close()
-    ends = all_ended(proxy)
+    ends = proxy.all_ended()
     assert len(ends) == 20 and {e["Status"] for e in ends} == {200}
     lines = logged(origin)
     assert len(lines) == 500
@@ -87,6 +87,6 @@ def test_a_large_download_is_the_same_bytes(web):
     while data := answer.read(1 << 18):
         got.update(data)
     assert got.digest() == whole.digest()
-    [end] = all_ended(proxy)
+    [end] = proxy.all_ended()
     [[_, _, to_client, _, _]] = logged(origin)
     assert end["OriginBytes"] == int(to_client) > 200 << 20

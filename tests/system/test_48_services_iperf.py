@@ -3,7 +3,7 @@ TCP or UDP come to one port, which two applications share."""
 import json
 
 import pytest
-from services import all_ended, command, in_front, iperf3
+from services import command, in_front, iperf3
 
 MIB = 1 << 20
 COOKIE = 37  # first in each TCP stream
@@ -34,7 +34,7 @@ def carried(ends, field, streams):
 def test_tcp_to_the_server(pair, streams):
     _, proxy = pair
     _, sent, received = measured(proxy, "-n", 256 * MIB, "-P", streams)
-    ends = all_ended(proxy)
+    ends = proxy.all_ended()
     assert len(ends) == streams + 1
     # The server reads no more once it is told the end: some stays unread.
     bytes_ = carried(ends, "ClientBytes", streams) - streams * COOKIE
@@ -46,7 +46,7 @@ def test_tcp_to_the_server(pair, streams):
 def test_tcp_from_the_server(pair, streams):
     _, proxy = pair
     _, sent, received = measured(proxy, "-n", 256 * MIB, "-P", streams, "-R")
-    ends = all_ended(proxy)
+    ends = proxy.all_ended()
     assert len(ends) == streams + 1
     assert received <= carried(ends, "OriginBytes", streams) <= sent
     assert received >= 250 * MIB
@@ -62,7 +62,7 @@ def test_udp_and_its_control_share_a_port(pair, back):
     assert total["lost_percent"] < 2, end["sum"]
     proxy.stop()  # flows have no end of their own
     field = "OriginBytes" if back else "ClientBytes"
-    ends = all_ended(proxy)
+    ends = proxy.all_ended()
     flows = [e for e in ends if e["Application"] == "story-udp"]
     assert len(flows) == 2 and {e["Status"] for e in flows} == {200}
     bytes_ = carried(flows, field, 2) - 2 * HELLO

@@ -6,7 +6,7 @@ import time
 
 import harness
 import pytest
-from services import all_ended, command, in_front, program, redis
+from services import command, in_front, program, redis
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def test_pipelines_keep_every_value(tmp_path, store):
             assert cli(port, "MGET", *keys).splitlines() == [
                 values[k] for k in keys]
         proxy.stop()
-        ends = all_ended(proxy)
+        ends = proxy.all_ended()
         assert {e["Status"] for e in ends} == {200}
         assert max(e["ClientBytes"] for e in ends) > sum(
             map(len, values.values()))
@@ -64,7 +64,7 @@ def test_nothing_fails_under_a_mixed_load(tmp_path, store, pipeline):
         assert len(told.splitlines()) > 8, told
         assert "rror" not in told
         assert cli(store.port, "INFO", "errorstats") == "# Errorstats"
-        ends = all_ended(proxy)
+        ends = proxy.all_ended()
         assert {e["Status"] for e in ends} <= {200, 499}
 
 

@@ -4,7 +4,7 @@ import json
 import harness
 import oracle
 import pytest
-from services import all_ended, in_front
+from services import in_front
 
 
 @pytest.fixture
@@ -56,6 +56,6 @@ def test_the_oracle_verifies_batches(proxy, identity):
         for c in clients:
             c.socket.close()
     proxy.stop()
-    ends = all_ended(proxy)
+    ends = proxy.all_ended()
     assert [sum(e["ClientProto"] == p for e in ends)
             for p in ("udp", "tcp")] == [20, 20]

@@ -13,7 +13,9 @@
 #include "proxy/lookup.h"
 
 #define NS_PER_S 1000000000u
-#define QUIET_S 60 /* between lines about a set that keeps changing */
+/* Of a set that changes at each look the log hears a few times a minute. */
+#define LINES 5
+#define LINES_S 60
 #define NAMED 4 /* origins in a line */
 #define LIST_LEN (NAMED * ADDR_STR_LEN + 32)
 
@@ -29,7 +31,8 @@ struct watch {
 	enum status status;
 	enum resolver_outcome why;
 	size_t blocked;
-	uint64_t quiet_ns; /* until then changes are details */
+	unsigned int lines; /* of changes, until lines_ns */
+	uint64_t lines_ns;
 };
 
 struct discovery {
@@ -80,19 +83,29 @@ tell_failure(const struct watch *w, const struct lookup_result *r)
 		    a->name, a->dns.name, why);
 }
 
+static bool
+may_tell(struct watch *w)
+{
+	uint64_t now_ns = clock_monotonic_ns();
+
+	if (now_ns >= w->lines_ns) {
+		w->lines_ns = now_ns + (uint64_t)LINES_S * NS_PER_S;
+		w->lines = 0;
+	}
+	return w->lines++ < LINES;
+}
+
 static void
 tell_origins(struct watch *w, const struct lookup_result *r, bool again)
 {
 	const struct app *a = &w->service->app;
-	uint64_t now_ns = clock_monotonic_ns();
 	char list[LIST_LEN];
 
-	if (!again && now_ns < w->quiet_ns) {
+	if (!again && !may_tell(w)) {
 		log_debug(
 		    "%s: %s is %s", a->name, a->dns.name, list_str(list, w));
 		return;
 	}
-	w->quiet_ns = now_ns + (uint64_t)QUIET_S * NS_PER_S;
 	log_info("%s: %s is %s%s, for %u s", a->name, a->dns.name,
 	    again ? "resolved again: " : "", list_str(list, w),
 	    r->again_ms / 1000);
@@ -262,7 +275,8 @@ inherit(struct watch *w, const struct watch *from)
 	w->status = from->status;
 	w->why = from->why;
 	w->blocked = from->blocked;
-	w->quiet_ns = from->quiet_ns;
+	w->lines = from->lines;
+	w->lines_ns = from->lines_ns;
 	take(w, from->origin, from->origins);
 	atomic_store(
 	    &w->service->resolution, atomic_load(&from->service->resolution));
@@ -271,6 +285,8 @@ inherit(struct watch *w, const struct watch *from)
 void
 discovery_start(struct discovery *d, struct discovery *former)
 {
+	if (d->watching > 0)
+		resolver_log(d->setup.resolver);
 	for (size_t i = 0; i < d->watching; i++) {
 		struct watch *from;
 

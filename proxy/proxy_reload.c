@@ -113,8 +113,8 @@ apply(struct proxy *p, struct proxy_settings *fresh, struct edge_set *edges,
 {
 	warn_of_fixed(p, fresh);
 	end_removed(p, fresh);
-	apply_discovery(p, discovery);
 	apply_resolvers(p, fresh);
+	apply_discovery(p, discovery);
 	edge_commit(edges, &p->edges);
 	edge_tune(edges, fresh->app);
 	p->retired = p->edges;

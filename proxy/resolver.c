@@ -2,6 +2,7 @@
 
 #include <ares.h>
 #include <arpa/nameser.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -219,6 +220,42 @@ resolver_servers(struct resolver *r, const struct addr *list, size_t n)
 		return 0;
 	log_error("resolvers: %s", ares_strerror(result));
 	return -1;
+}
+
+static struct addr
+from_node(const struct ares_addr_port_node *node)
+{
+	struct addr a = { .sa.sa_family = (sa_family_t)node->family };
+
+	if (node->family == AF_INET)
+		a.in.sin_addr = node->addr.addr4;
+	else
+		memcpy(&a.in6.sin6_addr, &node->addr.addr6,
+		    sizeof a.in6.sin6_addr);
+	addr_set_port(&a,
+	    (uint16_t)(node->udp_port != 0 ? node->udp_port : NS_DEFAULTPORT));
+	return a;
+}
+
+void
+resolver_log(const struct resolver *r)
+{
+	char text[RESOLVER_SERVERS_MAX * (ADDR_STR_LEN + 2)] = "";
+	struct ares_addr_port_node *list = NULL;
+	char one[ADDR_STR_LEN];
+	size_t len = 0;
+
+	if (ares_get_servers_ports(r->channel, &list) != ARES_SUCCESS)
+		return; /* no memory for a line */
+	for (const struct ares_addr_port_node *n = list;
+	     n != NULL && len < sizeof text; n = n->next) {
+		struct addr a = from_node(n);
+
+		len += (size_t)snprintf(text + len, sizeof text - len, "%s%s",
+		    n == list ? "" : ", ", addr_format(one, &a));
+	}
+	ares_free_data(list);
+	log_info("DNS servers: %s", text);
 }
 
 /* The system's, as far as there are sockets for them. */

@@ -46,6 +46,9 @@ void resolver_start(struct resolver *r, struct ev_loop *loop);
 #define RESOLVER_SERVERS_MAX 8
 int resolver_servers(struct resolver *r, const struct addr *list, size_t n);
 
+/* One line for the log: whom it asks. */
+void resolver_log(const struct resolver *r);
+
 /* `reply` is there when RESOLVER_ANSWERED, and gone afterwards. When it was
  * RESOLVER_CANCELLED nothing may be asked before this returns. */
 typedef void resolver_answer(

@@ -237,6 +237,18 @@ def test_ttl_moves_new_sessions_and_leaves_old_ones(dns, origins, proxy):
     assert dns.count(NAME) == count  # for 600 s
 
 
+def test_a_set_that_always_changes_is_no_flood_of_lines(dns, proxy):
+    plain, turn = dns.find, iter(range(2, 1 << 20))
+
+    def find(name, asked):
+        dns.set(NAME, "A", f"127.0.0.{next(turn) % 200 + 2}", ttl=0)
+        return plain(name, asked)
+    dns.find = find
+    p = proxy(9, origin_dns={"type": "A"})
+    asked_again(dns, times=8)
+    assert len(re.findall(f"{NAME} is 127", p.log())) == 5
+
+
 def test_the_settings_ttl_wins(dns, origins, proxy):
     port = origins(2)[0].port
     dns.set(NAME, "A", "127.0.0.2", ttl=86400)
@@ -377,6 +389,56 @@ def test_our_own_edge_is_left_out(dns, origins, proxy):
     assert {visit(p, edge) for _ in range(4)} == {"127.0.0.2"}
     asked_again(dns, times=4)
     assert p.log().count("an edge of this proxy") == 1
+
+
+def test_an_address_of_this_host_is_an_edge_of_all(tmp_path, namespaces):
+    """With edge_ips all it is this host's interfaces that decide; asked for
+    by the fenced daemon itself."""
+    host = namespaces.host("proxy", "192.0.2.1/24")
+    server = harness.inside(host, FakeDns)
+    server.set(NAME, "A", "192.0.2.1", "192.0.2.99", ttl=1)
+    app = {"name": "story", "protocol": "tcp/7777", "edge_ips": "all",
+           "origin_dns": {"name": NAME}, "origin_port": "7777"}
+    with L4proxyd(tmp_path, [app], resolvers=server.url(), drain_s=0,
+                  prefix=("ip", "netns", "exec", host)) as p:
+        p.expect_log(f"{NAME} is 192.0.2.1:7777, an edge of this proxy")
+        p.expect_log(f"{NAME} is 192.0.2.99:7777, for 1 s")
+    server.close()
+
+
+# -- the system's servers ----------------------------------------------------
+
+
+def test_servers_of_resolv_conf(tmp_path, namespaces):
+    """Read before the daemon is fenced in; a reload comes back to them."""
+    host = namespaces.add("proxy")
+    conf = tmp_path / "resolv.conf"
+    conf.write_text("nameserver 127.0.0.53\nsearch example\n")
+    conf.chmod(0o644)
+    system = harness.inside(host, lambda: FakeDns("127.0.0.53", 53))
+    other = harness.inside(host, FakeDns)
+    for server in system, other:
+        server.set(NAME, "A", "127.0.0.2")
+    app = {"name": "story", "protocol": "tcp/7777", "edge_ips": "127.0.0.1",
+           "origin_dns": {"name": NAME, "ttl": 1}, "origin_port": "7777"}
+    mount = 'mount --bind "$0" /etc/resolv.conf && exec "$@"'
+    with L4proxyd(tmp_path, [app], drain_s=0,
+                  prefix=("ip", "netns", "exec", host, "sh", "-c", mount,
+                          str(conf))) as p:
+        p.expect_log("DNS servers: 127.0.0.53:53\n")
+        p.expect_log(f"{NAME} is 127.0.0.2:7777")
+        assert p.reload(resolvers=[other.url()]) == "reloaded"
+        p.expect_log(f"DNS servers: {other.url()}\n")
+        asked_again(other)
+        conf.write_text("nameserver 127.0.0.1\n")  # not read again
+        del p.config["resolvers"]
+        assert p.reload() == "reloaded"
+        asked_again(system, times=3)
+        system.set(NAME, "A", "127.0.0.3")
+        p.expect_log(f"{NAME} is 127.0.0.3:7777")
+        assert not system.count(f"{NAME}.example")
+    system.close()
+    other.close()
 
 
 # -- reload -----------------------------------------------------------------

@@ -84,6 +84,13 @@ struct app_tcp {
 	bool fast_open_origin;
 };
 
+/* Of an application of UDP: when a flow is over before it is idle. */
+struct app_udp {
+	uint32_t requests; /* datagrams of a client to a flow; 0: any number */
+	uint32_t responses; /* replies to each of them; 0: any number */
+	bool one_way; /* none */
+};
+
 struct app_limits {
 	uint32_t connections; /* live sessions or flows; 0: none */
 	uint32_t connections_per_prefix;
@@ -114,6 +121,7 @@ struct app {
 	struct app_timeouts timeouts;
 	struct app_limits limits;
 	struct app_tcp tcp;
+	struct app_udp udp;
 };
 
 /* ip_firewall: a deny that matches wins by the longer prefix; an allow list

@@ -79,6 +79,14 @@ bucket_remove(struct flow_table *t, struct flow *f)
 	*at = f->bucket_next;
 }
 
+void
+flow_unbind(struct flow_table *t, struct flow *f)
+{
+	if (!f->unbound)
+		bucket_remove(t, f);
+	f->unbound = true;
+}
+
 /* --- age --- */
 
 static void
@@ -244,7 +252,7 @@ flow_close(struct flow_table *t, struct flow *f, enum status status)
 {
 	assert(f->slot != NONE);
 	t->closed(t->context, f, status);
-	bucket_remove(t, f);
+	flow_unbind(t, f);
 	wheel_remove(t, f);
 	age_remove(t, f);
 	release(t, flow_index(t, f));

@@ -29,6 +29,8 @@ struct flow {
 	uint32_t headers; /* the owner's: PROXY headers sent so far */
 	int fd; /* connected socket to the origin, -1 none */
 	bool replied;
+	bool unbound; /* no longer found by its key */
+	bool over; /* the owner's: ends once its replies are sent */
 	uint64_t connect_us; /* Unix */
 	uint64_t born_ms, active_ms, expires_ms; /* monotonic */
 	uint64_t client_bytes, origin_bytes;
@@ -58,6 +60,8 @@ struct flow *flow_add(struct flow_table *t, const struct addr *client,
 /* A datagram passed: expiry moves on (lazily), counts go up. */
 void flow_touch(struct flow_table *t, struct flow *f, uint64_t now_ms,
     uint32_t idle_ms, bool from_origin, size_t bytes);
+/* It lives on, but the next datagram with its key begins another one. */
+void flow_unbind(struct flow_table *t, struct flow *f);
 void flow_close(struct flow_table *t, struct flow *f, enum status status);
 /* Closes what has expired; bounded work a call (1024 flows looked at).
  * Returns how many were closed. */

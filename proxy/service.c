@@ -347,14 +347,22 @@ same_tcp(const struct app_tcp *a, const struct app_tcp *b)
 	    a->fast_open_origin == b->fast_open_origin;
 }
 
+static bool
+same_udp(const struct app_udp *a, const struct app_udp *b)
+{
+	return a->requests == b->requests && a->responses == b->responses &&
+	    a->one_way == b->one_way;
+}
+
 bool
 service_same(const struct app *a, const struct app *b)
 {
 	return strcmp(a->name, b->name) == 0 && same_edges(a, b) &&
 	    same_origins(a, b) && same_limits(&a->limits, &b->limits) &&
 	    same_timeouts(&a->timeouts, &b->timeouts) &&
-	    same_tcp(&a->tcp, &b->tcp) && a->allows == b->allows &&
-	    a->denies == b->denies && a->trusts == b->trusts &&
+	    same_tcp(&a->tcp, &b->tcp) && same_udp(&a->udp, &b->udp) &&
+	    a->allows == b->allows && a->denies == b->denies &&
+	    a->trusts == b->trusts &&
 	    same_prefixes(a->allow, b->allow, a->allows) &&
 	    same_prefixes(a->deny, b->deny, a->denies) &&
 	    same_prefixes(a->trust, b->trust, a->trusts);

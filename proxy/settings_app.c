@@ -313,6 +313,13 @@ check_words(const struct app *a, const struct proxy_raw_app *raw,
 	if (a->proto == SOCK_UDP && given(at, "tcp"))
 		proxy_settings_error(at->e, at->root, at->index, "tcp",
 		    "is for applications of TCP");
+	if (a->proto == SOCK_TCP && given(at, "udp"))
+		proxy_settings_error(at->e, at->root, at->index, "udp",
+		    "is for applications of UDP");
+	if (raw->udp.one_way && raw->udp.responses > 0)
+		proxy_settings_error(at->e, at->root, at->index,
+		    "udp.responses",
+		    "one_way says that there are none, expected 0");
 	if (a->proto == SOCK_UDP && a->trusts > 0)
 		proxy_settings_error(at->e, at->root, at->index,
 		    "proxy_protocol_from", "not built yet for UDP");
@@ -398,6 +405,11 @@ make_numbers(struct app *a, const struct proxy_raw_app *raw)
 		.keepalive_s = (uint32_t)raw->tcp.keepalive_s,
 		.fast_open = (uint32_t)raw->tcp.fast_open,
 		.fast_open_origin = raw->tcp.fast_open_origin,
+	};
+	a->udp = (struct app_udp){
+		.requests = (uint32_t)raw->udp.requests,
+		.responses = (uint32_t)raw->udp.responses,
+		.one_way = raw->udp.one_way,
 	};
 	a->limits = (struct app_limits){
 		.connections = (uint32_t)l->connections,

@@ -88,6 +88,18 @@ static const struct schema_row eject_rows[] = {
 	{ 0 },
 };
 
+static const struct schema_row udp_rows[] = {
+	{ "requests", SCHEMA_INT, IN(udp, requests), .min = 0, .max = 1e6,
+	    .fallback = "0",
+	    .help = "datagrams of a client to a flow; 0: any number" },
+	{ "responses", SCHEMA_INT, IN(udp, responses), .min = 0, .max = 1e6,
+	    .fallback = "0",
+	    .help = "replies to each, then the flow ends; 0: any number" },
+	{ "one_way", SCHEMA_BOOL, IN(udp, one_way), .fallback = "false",
+	    .help = "there are no replies" },
+	{ 0 },
+};
+
 static const struct schema_row app_rows[] = {
 	{ "name", SCHEMA_STRING, APP(name), .required = true,
 	    .help = "Application of the event log" },
@@ -138,6 +150,7 @@ static const struct schema_row app_rows[] = {
 	    .help = "0: no end" },
 	{ "limits", SCHEMA_SECTION, APP(limits), .rows = limits_rows },
 	{ "tcp", SCHEMA_SECTION, APP(tcp), .rows = tcp_rows },
+	{ "udp", SCHEMA_SECTION, APP(udp), .rows = udp_rows },
 	{ 0 },
 };
 

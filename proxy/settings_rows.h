@@ -39,6 +39,12 @@ struct proxy_raw_eject {
 	int64_t for_s;
 };
 
+struct proxy_raw_udp {
+	int64_t requests;
+	int64_t responses;
+	bool one_way;
+};
+
 struct proxy_raw_app {
 	char *name;
 	char *protocol;
@@ -61,6 +67,7 @@ struct proxy_raw_app {
 	int64_t lifetime_s;
 	struct proxy_raw_limits limits;
 	struct proxy_raw_tcp tcp;
+	struct proxy_raw_udp udp;
 };
 
 struct proxy_raw {

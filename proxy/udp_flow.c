@@ -293,13 +293,14 @@ is_from_origin(int error)
 	}
 }
 
-void
+bool
 udp_flow_fault(struct udp_worker *w, struct flow *f, int error)
 {
 	if (!is_from_origin(error))
-		return;
+		return false;
 	origins_failed(service_of(w, f)->origins, f->origin_slot, w->now_ns);
 	flow_close(w->table, f, status_from_errno(STATUS_SIDE_ORIGIN, error));
+	return true;
 }
 
 /* --- ending --- */

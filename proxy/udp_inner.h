@@ -45,6 +45,9 @@ struct udp_worker {
 	size_t listeners_cap;
 	struct dgrams *d;
 	uint32_t via[DGRAMS_SLOTS]; /* replies: the listener of each slot */
+	/* flows that end when these replies are sent: one a slot at most */
+	uint32_t over[DGRAMS_SLOTS];
+	unsigned int overs;
 	/* One set for all sockets, so that a flow needs no watcher of libev:
 	 * its descriptor is readable when one of them is. */
 	int epoll;
@@ -66,8 +69,8 @@ int udp_watch(struct udp_worker *w, int fd, uint64_t what);
 struct flow *udp_flow_begin(struct udp_worker *w, uint32_t listener,
     const struct addr *client, const struct addr *edge);
 flow_closed_fn udp_flow_closed;
-/* Closes the flow when `error` came from its origin, by ICMP. */
-void udp_flow_fault(struct udp_worker *w, struct flow *f, int error);
+/* Closes the flow when `error` came from its origin, by ICMP; true then. */
+bool udp_flow_fault(struct udp_worker *w, struct flow *f, int error);
 /* Milliseconds from now until it ends if nothing more comes. */
 uint32_t udp_flow_idle_ms(const struct udp_worker *w, const struct flow *f);
 

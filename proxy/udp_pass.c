@@ -48,6 +48,50 @@ put_header(enum app_header kind, struct flow *f, struct dgram *g)
 	put_bytes(g, bytes, len);
 }
 
+/* --- flows that are over before they are idle: hints of `udp` --- */
+
+static bool
+has_all_requests(const struct app_udp *udp, const struct flow *f)
+{
+	return f->client_packets >= udp->requests;
+}
+
+/* The client's datagram has been taken: is the next one another flow's? */
+static void
+count_request(struct udp_worker *w, struct flow *f, const struct app_udp *udp)
+{
+	if (udp->requests > 0 && has_all_requests(udp, f))
+		flow_unbind(w->table, f);
+}
+
+/* A reply has been taken: is it the last one? */
+static void
+count_response(struct udp_worker *w, struct flow *f, const struct app_udp *udp)
+{
+	uint64_t all = (uint64_t)udp->responses * f->client_packets;
+
+	if (udp->responses == 0 || f->over || f->origin_packets < all ||
+	    !has_all_requests(udp, f))
+		return;
+	f->over = true;
+	w->over[w->overs++] = flow_index(w->table, f);
+}
+
+/* The replies are sent. */
+static void
+close_over(struct udp_worker *w)
+{
+	for (unsigned int i = 0; i < w->overs; i++) {
+		struct flow *f = flow_at(w->table, w->over[i]);
+
+		if (f != NULL && f->over)
+			flow_close(w->table, f, STATUS_CLOSED);
+	}
+	w->overs = 0;
+}
+
+/* --- sending to origins --- */
+
 static void
 send_to_origin(struct udp_worker *w, struct flow *f, const uint8_t *which,
     unsigned int n, unsigned int datagrams)
@@ -68,8 +112,11 @@ send_to_origin(struct udp_worker *w, struct flow *f, const uint8_t *which,
 	/* The first one may be the one that did not go. */
 	if (refused > 0 && headers == 0)
 		f->headers = 0;
-	if (error != 0)
-		udp_flow_fault(w, f, error);
+	if (error != 0 && udp_flow_fault(w, f, error))
+		return;
+	if (s->service->app.udp.one_way &&
+	    has_all_requests(&s->service->app.udp, f))
+		flow_close(w->table, f, STATUS_CLOSED);
 }
 
 /* All of one flow go at once, in the order in which they came. */
@@ -152,6 +199,7 @@ take_from_client(struct udp_worker *w, uint32_t listener, struct dgram *g)
 	f->client_packets += held - 1;
 	s = &w->sides[flow_index(w->table, f)];
 	tally_add(s->tally, TALLY_CLIENT_BYTES, g->len);
+	count_request(w, f, &s->service->app.udp);
 	if (is_sendable(w, s, g))
 		g->owner = flow_index(w->table, f);
 }
@@ -202,6 +250,7 @@ udp_pass_flush(struct udp_worker *w)
 			    TALLY_DROP_TO_CLIENT, refused);
 	}
 	d->count = 0;
+	close_over(w);
 }
 
 /* The origin echoes the header (its own addresses in it do not matter: the
@@ -240,6 +289,7 @@ take_reply(struct udp_worker *w, struct flow *f, struct dgram *g)
 	    w->table, f, w->now_ms, udp_flow_idle_ms(w, f), true, g->len);
 	tally_add(s->tally, TALLY_ORIGIN_BYTES, g->len);
 	f->origin_packets += held - 1;
+	count_response(w, f, &v->app.udp);
 	g->owner = flow_index(w->table, f);
 	g->peer = f->client;
 	if (l->wildcard)
@@ -264,6 +314,7 @@ udp_pass_origin(struct udp_worker *w, struct flow *f)
 		    take_reply(w, f, &d->at[i]) ? f->listener : DGRAMS_NONE;
 	if (n < 0) {
 		udp_pass_flush(w); /* its last words come first */
-		udp_flow_fault(w, f, fault);
+		if (f->fd >= 0)
+			(void)udp_flow_fault(w, f, fault);
 	}
 }

@@ -448,6 +448,35 @@ agrees_with_a_simple_model(void **state)
 	}
 }
 
+/* The next one with its key is another, and both end by themselves. */
+static void
+unbound_ones_live_on(void **state)
+{
+	struct seen s;
+	struct flow_table *t = table(8, &s);
+	struct flow *old = add(t, v4(1, 1), v4(9, 53), START), *young;
+
+	(void)state;
+	flow_unbind(t, old);
+	flow_unbind(t, old);
+	assert_null(find(t, v4(1, 1), v4(9, 53)));
+	assert_int_equal(flow_count(t), 1);
+	young = add(t, v4(1, 1), v4(9, 53), START + 1000);
+	assert_ptr_not_equal(old, young);
+	assert_ptr_equal(find(t, v4(1, 1), v4(9, 53)), young);
+	flow_touch(t, old, START + 2000, IDLE, true, 1);
+	flow_close(t, old, STATUS_CLOSED);
+	assert_ptr_equal(find(t, v4(1, 1), v4(9, 53)), young);
+	/* its place is taken by one that is found again */
+	old = add(t, v4(2, 1), v4(9, 53), START + 2000);
+	assert_ptr_equal(find(t, v4(2, 1), v4(9, 53)), old);
+	flow_unbind(t, young);
+	while (flow_count(t) > 0)
+		flow_expire(t, START + 4 * IDLE);
+	assert_int_equal(s.closed, 3);
+	flow_table_free(t);
+}
+
 int
 main(void)
 {
@@ -462,6 +491,7 @@ main(void)
 		cmocka_unit_test(touching_can_bring_expiry_forward),
 		cmocka_unit_test(expiry_after_a_pause_is_bounded),
 		cmocka_unit_test(agrees_with_a_simple_model),
+		cmocka_unit_test(unbound_ones_live_on),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

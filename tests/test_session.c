@@ -334,6 +334,12 @@ change_keepalive(struct app *a)
 }
 
 static void
+change_responses(struct app *a)
+{
+	a->udp.responses = 1;
+}
+
+static void
 change_transparent(struct app *a)
 {
 	a->transparent = true;
@@ -390,8 +396,8 @@ every_change_is_seen(void **state)
 		change_proto, change_port, change_edge, change_origin,
 		change_weight, change_dns_name, change_dns_ttl, change_balance,
 		change_header, change_transparent, change_keepalive,
-		change_idle, change_rate, change_prefix, change_deny,
-		change_trust, change_patience };
+		change_responses, change_idle, change_rate, change_prefix,
+		change_deny, change_trust, change_patience };
 	struct app a = make_app(), same = make_app();
 
 	(void)state;
@@ -439,7 +445,9 @@ static const struct {
 	PADDING(dns.port, balance),
 	PADDING(transparent, allows),
 	PADDING(timeouts, limits),
-	{ offsetof(struct app, tcp.fast_open_origin) + 1, sizeof(struct app) },
+	{ offsetof(struct app, tcp.fast_open_origin) + 1,
+	    offsetof(struct app, udp) },
+	{ offsetof(struct app, udp.one_way) + 1, sizeof(struct app) },
 	{ offsetof(struct app, name) + strlen("story") + 1,
 	    offsetof(struct app, proto) },
 	{ offsetof(struct app, limits.connections_per_prefix) + 4,

@@ -92,7 +92,35 @@ tcp_is_tuned(void **state)
 	proxy_settings_free(&s);
 }
 
+static void
+hints_are_taken(void **state)
+{
+	struct proxy_settings s;
+
+	(void)state;
+	good(&s, UDP(DNS_TO));
+	assert_int_equal(s.app[0].udp.requests + s.app[0].udp.responses, 0);
+	assert_false(s.app[0].udp.one_way);
+	proxy_settings_free(&s);
+	good(&s, UDP(DNS_TO ", udp: {requests: 1, responses: 2}"));
+	assert_int_equal(s.app[0].udp.requests, 1);
+	assert_int_equal(s.app[0].udp.responses, 2);
+	proxy_settings_free(&s);
+	good(&s, UDP(DNS_TO ", udp: {requests: 9, one_way: true}"));
+	assert_true(s.app[0].udp.one_way);
+	proxy_settings_free(&s);
+}
+
 static const struct bad_yaml bad[] = {
+	{ TCP(SSH_TO ", udp: {responses: 1}"),
+	    { "f:2:101: applications[0].udp: is for applications of UDP" } },
+	{ UDP(DNS_TO ", udp: {responses: 1, one_way: true}"),
+	    { "f:2:113: applications[0].udp.responses: one_way says that "
+	      "there are none, expected 0" } },
+	{ UDP(DNS_TO ", udp: {requests: -1, replies: 1}"),
+	    { "f:2:116: applications[0].udp.replies: unknown key",
+		"f:2:112: applications[0].udp.requests: expected an integer "
+		"from 0 to 1000000, got \"-1\"" } },
 	{ UDP(DNS_TO ", tcp: {fast_open: 99}"),
 	    { "f:2:101: applications[0].tcp: is for applications of TCP" } },
 	{ TCP(SSH_TO ", tcp: {fast_open: 70000, keepalive_s: 10h}"),
@@ -141,6 +169,7 @@ main(void)
 		cmocka_unit_test(peers_are_trusted_by_prefix),
 		cmocka_unit_test(transparent_is_taken),
 		cmocka_unit_test(tcp_is_tuned),
+		cmocka_unit_test(hints_are_taken),
 		cmocka_unit_test(faults_are_told),
 	};
 

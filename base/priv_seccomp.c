@@ -276,7 +276,26 @@ allow_sockets(scmp_filter_ctx ctx)
 #define ALLOW_CONDITIONS(ctx, table) \
 	allow_conditions(ctx, table, sizeof(table) / sizeof *(table))
 
-/* clone3 hides its flags behind a pointer; without it libc uses clone. */
+/*
+ * What is asked and may be answered "no". clone3 hides its flags behind a
+ * pointer; without it libc uses clone. The explanation of a busy port would
+ * look at the holder's socket, and does without.
+ */
+static int
+refuse_calls(scmp_filter_ctx ctx)
+{
+	int result =
+	    seccomp_rule_add(ctx, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0);
+
+	if (result == 0)
+		result = seccomp_rule_add(
+		    ctx, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(pidfd_open), 0);
+	if (result == 0)
+		result = seccomp_rule_add(
+		    ctx, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(pidfd_getfd), 0);
+	return result;
+}
+
 static int
 add_server(scmp_filter_ctx ctx)
 {
@@ -286,10 +305,7 @@ add_server(scmp_filter_ctx ctx)
 		result = ALLOW_CONDITIONS(ctx, server_conditions);
 	if (result == 0)
 		result = allow_sockets(ctx);
-	if (result == 0)
-		result = seccomp_rule_add(
-		    ctx, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0);
-	return result;
+	return result == 0 ? refuse_calls(ctx) : result;
 }
 
 static int

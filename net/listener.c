@@ -5,7 +5,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
-#include "net/portscan.h"
+#include "net/portlook.h"
 
 const char *
 listener_proto_str(enum sock_proto proto)
@@ -14,16 +14,18 @@ listener_proto_str(enum sock_proto proto)
 }
 
 static void
-explain(enum sock_proto proto, const struct addr *a, enum sock_step step)
+explain(enum sock_proto proto, const struct addr *a, const struct sock_opts *o,
+    enum sock_step step)
 {
-	char name[ADDR_STR_LEN], line[512];
+	char name[ADDR_STR_LEN], line[768];
 	int error = errno;
 
 	addr_format(name, a);
 	log_error("cannot %s %s %s: %s", sock_step_str(step),
 	    listener_proto_str(proto), name, strerror(error));
 	if (error == EADDRINUSE)
-		log_error("%s", portscan_explain(line, sizeof line, proto, a));
+		log_error(
+		    "%s", portlook_explain(line, sizeof line, proto, a, o));
 	if (error == EACCES)
 		log_error("ports under 1024 need root or "
 			  "CAP_NET_BIND_SERVICE");
@@ -41,7 +43,7 @@ open_one(enum sock_proto proto, const struct addr *a, const struct sock_opts *o)
 	int fd = sock_open(proto, a, o, &step);
 
 	if (fd < 0)
-		explain(proto, a, step);
+		explain(proto, a, o, step);
 	return fd;
 }
 

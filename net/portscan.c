@@ -1,23 +1,20 @@
 #include "net/portscan.h"
 
-#include <ctype.h>
-#include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <linux/inet_diag.h>
 #include <linux/netlink.h>
 #include <linux/sock_diag.h>
 #include <netinet/tcp.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "net/portowner.h"
+
 #define ATTR_HEADER sizeof(struct nlattr)
 #define ANSWER_LEN 32768 /* of one netlink read; the kernel sends less */
 #define READS_MAX 1024 /* of one dump */
-#define LINKS_MAX (1u << 20) /* descriptors looked at in /proc */
-#define EXPLAIN_MAX 64 /* sockets of one port that are looked at */
+#define TCP_BOUND 13 /* TCP_BOUND_INACTIVE, from Linux 6.8 on */
 
 struct scan {
 	enum sock_proto proto;
@@ -25,6 +22,7 @@ struct scan {
 	struct portscan_socket *out;
 	size_t cap;
 	size_t found; /* may pass cap */
+	uint32_t states;
 };
 
 static int
@@ -40,28 +38,42 @@ ask(int fd, const struct scan *s, uint8_t family)
 		.body = { .sdiag_family = family,
 		    .sdiag_protocol =
 			s->proto == SOCK_UDP ? IPPROTO_UDP : IPPROTO_TCP,
-		    .idiag_states =
-			s->proto == SOCK_UDP ? UINT32_MAX : 1u << TCP_LISTEN,
+		    .idiag_states = s->states,
 		    .id = { .idiag_sport = htons(s->port) } },
 	};
 
 	return send(fd, &request, sizeof request, 0) == sizeof request ? 0 : -1;
 }
 
+/* The kernel's bytes of one end; all zero: no such end. */
 static void
-read_local(struct addr *a, const struct inet_diag_msg *m)
+read_end(struct addr *a, const struct inet_diag_msg *m, const void *bytes,
+    uint16_t port)
 {
 	if (m->idiag_family == AF_INET) {
 		a->in.sin_family = AF_INET;
-		memcpy(&a->in.sin_addr, m->id.idiag_src, sizeof a->in.sin_addr);
+		memcpy(&a->in.sin_addr, bytes, sizeof a->in.sin_addr);
 	} else {
 		a->in6.sin6_family = AF_INET6;
-		memcpy(&a->in6.sin6_addr, m->id.idiag_src,
-		    sizeof a->in6.sin6_addr);
+		memcpy(&a->in6.sin6_addr, bytes, sizeof a->in6.sin6_addr);
 		if (IN6_IS_ADDR_LINKLOCAL(&a->in6.sin6_addr))
 			a->in6.sin6_scope_id = m->id.idiag_if;
 	}
-	addr_set_port(a, ntohs(m->id.idiag_sport));
+	addr_set_port(a, ntohs(port));
+}
+
+static enum portrules_state
+read_state(enum sock_proto proto, unsigned int state)
+{
+	if (proto == SOCK_UDP)
+		return state == TCP_ESTABLISHED ? PORTRULES_CONNECTED
+						: PORTRULES_IDLE;
+	if (state == TCP_LISTEN)
+		return PORTRULES_LISTEN;
+	if (state == TCP_TIME_WAIT)
+		return PORTRULES_TIME_WAIT;
+	return state == TCP_BOUND || state == TCP_CLOSE ? PORTRULES_IDLE
+							: PORTRULES_CONNECTED;
 }
 
 /* Attributes follow the fixed part: u16 length, u16 type, value, padding. */
@@ -100,7 +112,11 @@ add(struct scan *s, const uint8_t *body, size_t len)
 	p = &s->out[s->found - 1];
 	memset(p, 0, sizeof *p);
 	p->proto = s->proto;
-	read_local(&p->local, &m);
+	p->state = read_state(s->proto, m.idiag_state);
+	read_end(&p->local, &m, m.id.idiag_src, m.id.idiag_sport);
+	if (p->state == PORTRULES_CONNECTED)
+		read_end(&p->peer, &m, m.id.idiag_dst, m.id.idiag_dport);
+	p->device = m.id.idiag_if;
 	p->uid = m.idiag_uid;
 	p->inode = m.idiag_inode;
 	p->listening =
@@ -165,230 +181,51 @@ dump(int fd, struct scan *s, uint8_t family)
 	return over < 0 ? -1 : 0;
 }
 
-/* Whatever a process calls itself becomes one printable word. */
+/* A chain is told from its newest socket on. */
 static void
-read_command(char command[static 64], int proc, const char *pid)
+reverse(struct portscan_socket *s, size_t n)
 {
-	char path[64];
-	ssize_t n = 0;
-	int fd;
+	for (size_t i = 0; i < n / 2; i++) {
+		struct portscan_socket t = s[i];
 
-	snprintf(path, sizeof path, "%.32s/comm", pid);
-	fd = openat(proc, path, O_RDONLY | O_CLOEXEC);
-	if (fd >= 0) {
-		n = read(fd, command, 63);
-		close(fd);
+		s[i] = s[n - 1 - i];
+		s[n - 1 - i] = t;
 	}
-	n = n > 0 && command[n - 1] == '\n' ? n - 1 : n;
-	command[n > 0 ? n : 0] = '\0';
-	for (char *c = command; *c != '\0'; c++)
-		if (!isprint((unsigned char)*c))
-			*c = '?';
 }
 
-/* A descriptor's link reads "socket:[123456]". */
-static struct portscan_socket *
-match(int dir, const char *name, struct portscan_socket *out, size_t n)
+static int
+dump_both(int fd, struct scan *s, uint32_t states)
 {
-	char link[64], *end;
-	ssize_t len = readlinkat(dir, name, link, sizeof link - 1);
-	unsigned long inode;
-
-	if (len < 9 || memcmp(link, "socket:[", 8) != 0)
-		return NULL;
-	link[len] = '\0';
-	inode = strtoul(link + 8, &end, 10);
-	for (size_t i = 0; *end == ']' && i < n; i++)
-		if (out[i].inode == inode && out[i].pid == 0)
-			return &out[i];
-	return NULL;
+	s->states = states;
+	if (dump(fd, s, AF_INET) < 0)
+		return -1;
+	return dump(fd, s, AF_INET6);
 }
 
-/* Looks at the descriptors of one process; returns how many owners it gave. */
-static size_t
-search_process(int proc, const char *pid, struct portscan_socket *out, size_t n,
-    unsigned int *links)
-{
-	char path[64];
-	struct dirent *entry;
-	size_t named = 0;
-	DIR *d;
-	int fd;
-
-	snprintf(path, sizeof path, "%.32s/fd", pid);
-	fd = openat(proc, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	d = fd >= 0 ? fdopendir(fd) : NULL;
-	if (d == NULL) {
-		if (fd >= 0)
-			close(fd);
-		return 0; /* gone, or not ours to see */
-	}
-	while ((entry = readdir(d)) != NULL && ++*links < LINKS_MAX) {
-		struct portscan_socket *s = match(fd, entry->d_name, out, n);
-
-		if (s == NULL)
-			continue;
-		s->pid = (pid_t)strtol(pid, NULL, 10);
-		s->fd = (int)strtol(entry->d_name, NULL, 10);
-		read_command(s->command, proc, pid);
-		named++;
-	}
-	closedir(d);
-	return named;
-}
-
-static void
-find_owners(struct portscan_socket *out, size_t n)
-{
-	DIR *proc = n > 0 ? opendir("/proc") : NULL;
-	unsigned int links = 0;
-	struct dirent *entry;
-	size_t named = 0;
-
-	if (proc == NULL)
-		return;
-	while (
-	    named < n && links < LINKS_MAX && (entry = readdir(proc)) != NULL)
-		if (isdigit((unsigned char)entry->d_name[0]))
-			named += search_process(
-			    dirfd(proc), entry->d_name, out, n, &links);
-	closedir(proc);
-}
-
+/* Listeners first: of many connections the rest may not fit. */
 int
-portscan_port(enum sock_proto proto, uint16_t port, struct portscan_socket *out,
-    size_t cap)
+portscan_port(enum sock_proto proto, uint16_t port, bool all,
+    struct portscan_socket *out, size_t cap)
 {
 	struct scan s = {
 		.proto = proto, .port = port, .out = out, .cap = cap
 	};
+	const uint32_t listeners = 1u << TCP_LISTEN;
 	int fd = sock_diag_open(), result, saved;
+	size_t n;
 
 	if (fd < 0)
 		return -1;
-	result = dump(fd, &s, AF_INET);
-	if (result == 0)
-		result = dump(fd, &s, AF_INET6);
+	result = dump_both(fd, &s, proto == SOCK_UDP ? UINT32_MAX : listeners);
+	if (result == 0 && proto == SOCK_TCP && all)
+		result = dump_both(fd, &s, ~listeners);
 	saved = errno;
 	close(fd);
 	errno = saved;
 	if (result < 0)
 		return -1;
-	find_owners(out, s.found < cap ? s.found : cap);
+	n = s.found < cap ? s.found : cap;
+	reverse(out, n);
+	portowner_find(out, n);
 	return (int)s.found;
-}
-
-/* How two addresses collide, the better reason the greater. */
-enum overlap { OVERLAP_NONE = 0, OVERLAP_IF_DUAL, OVERLAP_WILD, OVERLAP_SAME };
-
-/* ::ffff:a.b.c.d binds the IPv4 address. */
-static struct addr
-unmap(const struct addr *a)
-{
-	struct addr four = { .in = { .sin_family = AF_INET } };
-
-	if (a->sa.sa_family != AF_INET6 ||
-	    !IN6_IS_ADDR_V4MAPPED(&a->in6.sin6_addr))
-		return *a;
-	memcpy(&four.in.sin_addr, a->in6.sin6_addr.s6_addr + 12, 4);
-	return four;
-}
-
-/*
- * The kernel's rule, without the excuses that socket options give. Whether
- * the wanted socket would be dual-stack is not known here.
- */
-static enum overlap
-overlap(const struct addr *wanted, const struct portscan_socket *held)
-{
-	struct addr w = unmap(wanted), h = unmap(&held->local);
-
-	addr_set_port(&w, 0);
-	addr_set_port(&h, 0);
-	if (w.sa.sa_family == h.sa.sa_family) {
-		if (addr_equal(&w, &h))
-			return OVERLAP_SAME;
-		return addr_is_wildcard(&w) || addr_is_wildcard(&h)
-		    ? OVERLAP_WILD
-		    : OVERLAP_NONE;
-	}
-	if (h.sa.sa_family == AF_INET6)
-		return addr_is_wildcard(&h) && !held->v6only ? OVERLAP_WILD
-							     : OVERLAP_NONE;
-	return addr_is_wildcard(&w) ? OVERLAP_IF_DUAL : OVERLAP_NONE;
-}
-
-static const struct portscan_socket *
-holder(const struct addr *wanted, const struct portscan_socket *all, size_t n,
-    enum overlap *how)
-{
-	const struct portscan_socket *best = NULL;
-
-	*how = OVERLAP_NONE;
-	for (size_t i = 0; i < n; i++) {
-		enum overlap o = overlap(wanted, &all[i]);
-
-		if (o > *how) {
-			*how = o;
-			best = &all[i];
-		}
-	}
-	return best;
-}
-
-/* Why an address that looks different is in the way. */
-static const char *
-remark(const struct addr *wanted, const struct portscan_socket *held,
-    enum overlap how)
-{
-	struct addr w = unmap(wanted), h = unmap(&held->local);
-
-	if (how == OVERLAP_IF_DUAL)
-		return ", which a socket for IPv6 and IPv4 overlaps";
-	if (w.sa.sa_family != h.sa.sa_family)
-		return ", which takes IPv4 too";
-	if (how == OVERLAP_WILD)
-		return ", which overlaps";
-	return "";
-}
-
-char *
-portscan_explain(
-    char *buf, size_t len, enum sock_proto proto, const struct addr *wanted)
-{
-	struct portscan_socket all[EXPLAIN_MAX];
-	const struct portscan_socket *s;
-	const char *name = proto == SOCK_UDP ? "udp" : "tcp";
-	char here[ADDR_STR_LEN], there[ADDR_STR_LEN];
-	enum overlap how;
-	int n;
-
-	addr_format(here, wanted);
-	n = portscan_port(proto, addr_port(wanted), all, EXPLAIN_MAX);
-	if (n < 0) {
-		snprintf(buf, len,
-		    "%s %s is in use; by whom cannot be told: sock_diag: %s",
-		    name, here, strerror(errno));
-		return buf;
-	}
-	s = holder(
-	    wanted, all, n < EXPLAIN_MAX ? (size_t)n : EXPLAIN_MAX, &how);
-	if (s == NULL) {
-		snprintf(buf, len, "%s %s: no socket in sight holds this port",
-		    name, here);
-		return buf;
-	}
-	addr_format(there, &s->local);
-	if (s->pid == 0)
-		snprintf(buf, len,
-		    "%s %s is in use: held by a process of uid %u on %s%s; %s",
-		    name, here, s->uid, there, remark(wanted, s, how),
-		    geteuid() == 0 ? "it is not visible from here"
-				   : "only root can see which");
-	else
-		snprintf(buf, len,
-		    "%s %s is in use: held by pid %ld (%s), uid %u, on %s%s",
-		    name, here, (long)s->pid, s->command, s->uid, there,
-		    remark(wanted, s, how));
-	return buf;
 }

@@ -1,6 +1,6 @@
 /*
- * The live sockets of this host by netlink sock_diag(7), and who owns them by
- * /proc: what a busy port's error message is made of.
+ * The live sockets of this host's port by netlink sock_diag(7), who owns them
+ * by /proc, and which flags they carry by pidfd_getfd(2).
  */
 #ifndef NET_PORTSCAN_H
 #define NET_PORTSCAN_H
@@ -10,35 +10,36 @@
 #include <sys/types.h>
 
 #include "net/addr.h"
+#include "net/portrules.h"
 #include "net/sock.h"
 
 struct portscan_socket {
 	enum sock_proto proto;
+	enum portrules_state state;
 	struct addr local;
-	unsigned int uid;
+	struct addr peer; /* of a connected one; family 0: none */
+	unsigned int uid; /* the creator's */
+	unsigned int device; /* SO_BINDTODEVICE's index, 0: any */
 	unsigned long inode;
 	bool listening; /* TCP: LISTEN. UDP: unconnected */
 	bool v6only; /* IPv6: leaves IPv4 to others */
 	pid_t pid; /* 0: owner not visible to us */
 	int fd; /* the owner's descriptor number, -1 unknown */
 	char command[64]; /* comm, "" unknown */
+	char unit[64]; /* of systemd, "" none or unknown */
+	bool flags_seen; /* false: the next three are not known */
+	bool reuseaddr, reuseport;
+	unsigned int cpu; /* SO_INCOMING_CPU + 1, 0: none */
 };
 
 /*
- * Sockets bound to `port` (UDP: all; TCP: in LISTEN), owners resolved where
- * /proc lets us. Fills at most `cap`, returns the number found (may be more
- * than cap), or -1 with errno.
+ * Sockets bound to `port`, oldest first as far as the kernel's order tells,
+ * owners and flags resolved where our rights let us. UDP: all. TCP: those in
+ * LISTEN; with `all` also bound, connected and TIME_WAIT ones, before them.
+ * Fills at most `cap`, returns the number found (may be more than cap), or -1
+ * with errno.
  */
-int portscan_port(enum sock_proto proto, uint16_t port,
+int portscan_port(enum sock_proto proto, uint16_t port, bool all,
     struct portscan_socket *out, size_t cap);
-
-/*
- * One line of plain words for a failed bind: "udp 0.0.0.0:2002 is in use:
- * held by pid 812 (roughtimed), uid 998, on 0.0.0.0:2002". It names the
- * socket whose address overlaps (wildcards do), or says that none is seen, or
- * that its owner is not visible without root. Returns buf.
- */
-char *portscan_explain(
-    char *buf, size_t len, enum sock_proto proto, const struct addr *wanted);
 
 #endif

@@ -110,6 +110,14 @@ use_loop(void)
 	NEED(kill(getpid(), 0) == 0);
 }
 
+/* Another process's socket is not to be had, but asking is no crime. */
+static void
+ask_in_vain(void)
+{
+	NEED(syscall(SYS_pidfd_open, getpid(), 0) == -1 && errno == EPERM);
+	NEED(syscall(SYS_pidfd_getfd, 0, 0, 0) == -1 && errno == EPERM);
+}
+
 static void
 use_memory(void)
 {
@@ -174,6 +182,7 @@ serve(void)
 	netlink = socket(AF_NETLINK, SOCK_RAW, 4);
 	NEED(unix_fd >= 0 && netlink >= 0);
 	use_loop();
+	ask_in_vain();
 	use_memory();
 	use_files();
 	use_clocks();

@@ -1,0 +1,165 @@
+#include "net/portlook.h"
+
+#include <errno.h>
+#include <net/if.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#define LOOK_MAX 256 /* sockets of one port that are looked at */
+
+static unsigned int
+kernel_version(void)
+{
+	unsigned int major, minor;
+	struct utsname u;
+
+	if (uname(&u) != 0 || sscanf(u.release, "%u.%u", &major, &minor) != 2)
+		return PORTRULES_KERNEL_NEWEST;
+	return 1000 * major + minor;
+}
+
+static void
+take(struct portrules_socket *s, const struct portscan_socket *f)
+{
+	memset(s, 0, sizeof *s);
+	s->proto = f->proto;
+	s->state = f->state;
+	s->local = f->local;
+	s->peer = f->peer;
+	s->uid = f->uid;
+	s->device = f->device;
+	s->cpu = f->cpu;
+	s->v6only = f->v6only;
+	s->reuseaddr = f->reuseaddr;
+	s->reuseport = f->reuseport;
+}
+
+/*
+ * The accepted connections and what remains of them carry their listener's
+ * flags; a process that has thousands is not asked about each.
+ */
+static void
+adopt_all(struct portlook *l)
+{
+	l->rules.sockets = l->sockets;
+	l->rules.n = l->n;
+	l->rules.kernel = kernel_version();
+	for (size_t i = 0; i < l->n; i++) {
+		take(&l->sockets[i], &l->found[i]);
+		l->blind += !l->found[i].flags_seen;
+		portrules_adopt(&l->rules, i);
+	}
+	/* the order of the scan is the kernel's */
+	for (size_t i = 0; i < l->n; i++)
+		l->sockets[i].place = (long)i + 1;
+	l->rules.clock = (long)l->n + 1;
+}
+
+int
+portlook_scan(struct portlook *l, enum sock_proto proto, uint16_t port)
+{
+	int found;
+
+	memset(l, 0, sizeof *l);
+	l->found = calloc(LOOK_MAX, sizeof *l->found);
+	l->sockets = calloc(LOOK_MAX, sizeof *l->sockets);
+	if (l->found == NULL || l->sockets == NULL)
+		return -1;
+	found = portscan_port(proto, port, true, l->found, LOOK_MAX);
+	if (found < 0)
+		return -1;
+	l->total = (size_t)found;
+	l->n = l->total < LOOK_MAX ? l->total : LOOK_MAX;
+	adopt_all(l);
+	return 0;
+}
+
+void
+portlook_free(struct portlook *l)
+{
+	free(l->found);
+	free(l->sockets);
+	memset(l, 0, sizeof *l);
+}
+
+void
+portlook_newcomer(struct portrules_socket *s, enum sock_proto proto,
+    const struct addr *a, const struct sock_opts *o)
+{
+	memset(s, 0, sizeof *s);
+	s->proto = proto;
+	s->local = *a;
+	s->uid = geteuid();
+	s->reuseaddr = o->reuseaddr;
+	s->reuseport = o->reuseport;
+	s->v6only = o->v6only && a->sa.sa_family == AF_INET6;
+	s->device = o->device != NULL ? if_nametoindex(o->device) : 0;
+}
+
+char *
+portlook_owner(char *buf, size_t len, const struct portscan_socket *h)
+{
+	char there[ADDR_STR_LEN];
+
+	addr_format(there, &h->local);
+	if (h->pid != 0)
+		snprintf(buf, len, "pid %ld (%s), uid %u, on %s", (long)h->pid,
+		    h->command, h->uid, there);
+	else if (h->inode == 0)
+		snprintf(buf, len,
+		    "no process any more: a connection of %s "
+		    "that waits out its end",
+		    there);
+	else
+		snprintf(buf, len, "a process of uid %u on %s (%s)", h->uid,
+		    there,
+		    geteuid() == 0 ? "it is not visible from here"
+				   : "only root can see which");
+	return buf;
+}
+
+static void
+explain_verdict(char *buf, size_t len, const char *name,
+    const struct portlook *l, const struct portrules_socket *newer)
+{
+	struct portrules_verdict v = portrules_predict(&l->rules, newer);
+	char owner[256];
+
+	if (v.other == PORTRULES_NOBODY || v.error == 0) {
+		snprintf(
+		    buf, len, "%s: no socket in sight is in the way", name);
+		return;
+	}
+	snprintf(buf, len,
+	    "%s is in use: held by %s: %s; smallest change: %s%s", name,
+	    portlook_owner(owner, sizeof owner, &l->found[v.other]),
+	    portrules_rule_say(v.rule), portrules_fix_say(v.fix),
+	    l->found[v.other].flags_seen || l->found[v.other].inode == 0
+		? ""
+		: " (its flags are not visible to us and taken as none)");
+}
+
+char *
+portlook_explain(char *buf, size_t len, enum sock_proto proto,
+    const struct addr *wanted, const struct sock_opts *o)
+{
+	char here[ADDR_STR_LEN], name[ADDR_STR_LEN + 8];
+	struct portrules_socket newer;
+	struct portlook l;
+
+	addr_format(here, wanted);
+	snprintf(name, sizeof name, "%s %s", proto == SOCK_UDP ? "udp" : "tcp",
+	    here);
+	portlook_newcomer(&newer, proto, wanted, o);
+	if (portlook_scan(&l, proto, addr_port(wanted)) < 0)
+		snprintf(buf, len,
+		    "%s is in use; by whom cannot be told: sock_diag: %s", name,
+		    strerror(errno));
+	else
+		explain_verdict(buf, len, name, &l, &newer);
+	portlook_free(&l);
+	return buf;
+}

@@ -1,0 +1,45 @@
+/*
+ * The live sockets of a port put through the rules (net/portrules): would
+ * another bind work, who is in the way, what is the smallest change; and who
+ * gets a packet.
+ */
+#ifndef NET_PORTLOOK_H
+#define NET_PORTLOOK_H
+
+#include "net/portrules.h"
+#include "net/portscan.h"
+
+struct portlook {
+	size_t n; /* sockets in both arrays, with the same index */
+	size_t total; /* on the port; more than n: not all were looked at */
+	size_t blind; /* of n: whose flags we may not see; taken as none */
+	struct portscan_socket *found;
+	struct portrules_socket *sockets;
+	struct portrules rules;
+};
+
+/*
+ * Scans the port. 0, or -1 with errno; portlook_free() in both cases.
+ */
+int portlook_scan(struct portlook *l, enum sock_proto proto, uint16_t port);
+void portlook_free(struct portlook *l);
+
+/* A newcomer of this process's user, as sock_open() would make it. */
+void portlook_newcomer(struct portrules_socket *s, enum sock_proto proto,
+    const struct addr *a, const struct sock_opts *o);
+
+/* "pid 812 (roughtimed), uid 998, on 0.0.0.0:2002": returns buf. */
+char *
+portlook_owner(char *buf, size_t len, const struct portscan_socket *holder);
+
+/*
+ * One line about a bind that failed with EADDRINUSE, or would: "udp
+ * 192.0.2.1:2002 is in use: held by pid 812 (roughtimed), uid 998, on
+ * 0.0.0.0:2002: the addresses overlap and …; smallest change: …". Says so
+ * when nobody is in sight, or when the owner or the flags are not visible
+ * without root. Returns buf.
+ */
+char *portlook_explain(char *buf, size_t len, enum sock_proto proto,
+    const struct addr *wanted, const struct sock_opts *o);
+
+#endif

@@ -13,12 +13,45 @@ listener_proto_str(enum sock_proto proto)
 	return proto == SOCK_UDP ? "udp" : "tcp";
 }
 
+static bool
+is_link_local(const struct addr *a)
+{
+	return a->sa.sa_family == AF_INET6 &&
+	    IN6_IS_ADDR_LINKLOCAL(&a->in6.sin6_addr);
+}
+
+/* What to do about it, or NULL. */
+static const char *
+hint(int error, const struct addr *a)
+{
+	switch (error) {
+	case EACCES:
+		return "ports under 1024 need root or CAP_NET_BIND_SERVICE";
+	case EMFILE:
+		return "one file a port and worker is open: raise the limit "
+		       "of open files (ulimit -Hn, LimitNOFILE=), or have "
+		       "fewer ports or workers";
+	case EADDRNOTAVAIL:
+		return "this host has no such address now: see `ip address`";
+	case EAFNOSUPPORT:
+		return "this kernel runs without this family of addresses";
+	case EINVAL:
+		return is_link_local(a)
+		    ? "a link-local address needs its interface, as in "
+		      "fe80::1%eth0"
+		    : NULL;
+	default:
+		return NULL;
+	}
+}
+
 static void
 explain(enum sock_proto proto, const struct addr *a, const struct sock_opts *o,
     enum sock_step step)
 {
 	char name[ADDR_STR_LEN], line[768];
 	int error = errno;
+	const char *more = hint(error, a);
 
 	addr_format(name, a);
 	log_error("cannot %s %s %s: %s", sock_step_str(step),
@@ -26,13 +59,8 @@ explain(enum sock_proto proto, const struct addr *a, const struct sock_opts *o,
 	if (error == EADDRINUSE)
 		log_error(
 		    "%s", portlook_explain(line, sizeof line, proto, a, o));
-	if (error == EACCES)
-		log_error("ports under 1024 need root or "
-			  "CAP_NET_BIND_SERVICE");
-	if (error == EMFILE)
-		log_error("one file a port and worker is open: raise the "
-			  "limit of open files (ulimit -Hn, LimitNOFILE=), "
-			  "or have fewer ports or workers");
+	if (more != NULL)
+		log_error("%s", more);
 	errno = error;
 }
 

@@ -39,7 +39,8 @@ struct slot {
 
 struct eventlog {
 	_Atomic uint64_t head; /* next slot of a worker */
-	_Atomic uint64_t lost;
+	_Atomic uint64_t lost,
+	    overrun; /* overrun: of those, for lack of room */
 	_Atomic bool asleep; /* the writer waits for `wake` */
 	_Atomic bool closing;
 	_Atomic bool regular; /* a file: a write does not wait for a reader */
@@ -50,7 +51,8 @@ struct eventlog {
 	/* the writer's own */
 	uint64_t tail;
 	bool torn; /* a line was cut by an error */
-	struct log_gate gate;
+	uint64_t told; /* of `overrun` */
+	struct log_gate gate, overrun_gate;
 	char batch[BATCH_FILE];
 	struct slot slot[SLOTS];
 };
@@ -167,6 +169,21 @@ write_batch(struct eventlog *log, size_t len)
 	write_all(log, log->batch, len);
 }
 
+/* Workers have no time to say so. */
+static void
+tell_overrun(struct eventlog *log)
+{
+	uint64_t now = atomic_load(&log->overrun);
+
+	if (now == log->told)
+		return;
+	log->told = now;
+	log_limited(&log->overrun_gate, LOG_LEVEL_WARNING,
+	    "event log: lines come faster than they can be written; %llu are "
+	    "lost so far",
+	    (unsigned long long)atomic_load(&log->lost));
+}
+
 /* Sleeps until a worker or a close wakes it, or for `ms`. */
 static void
 doze(struct eventlog *log, int ms)
@@ -208,6 +225,7 @@ run(void *context)
 		    atomic_load(&log->regular) ? BATCH_FILE : BATCH_PIPE;
 		size_t len = gather(log, cap);
 
+		tell_overrun(log);
 		if (len > 0)
 			write_batch(log, len);
 		else if (last)
@@ -297,6 +315,7 @@ eventlog_write(struct eventlog *log, const struct event *e)
 		turn = atomic_load_explicit(&s->turn, memory_order_acquire);
 		if (turn < head / SLOTS * 2) { /* a round behind: full */
 			atomic_fetch_add(&log->lost, 1);
+			atomic_fetch_add(&log->overrun, 1);
 			return;
 		}
 		if (turn > head / SLOTS * 2) /* another worker took it */

@@ -192,6 +192,14 @@ limit_flows(struct proxy *p)
 		    wanted, p->udp_flows);
 }
 
+/* Root wonders at a refusal that is the user's whom it became. */
+static void
+tell_log_fault(const struct proxy *p)
+{
+	log_error("event log %s: %s (uid %u)", p->started->event_log,
+	    strerror(errno), (unsigned)geteuid());
+}
+
 /* Its thread is the first one: after Landlock, before seccomp. */
 static int
 open_log(struct proxy *p)
@@ -201,7 +209,7 @@ open_log(struct proxy *p)
 	p->log = eventlog_open(p->started->event_log);
 	if (p->log != NULL)
 		return 0;
-	log_error("event log %s: %s", p->started->event_log, strerror(errno));
+	tell_log_fault(p);
 	return -1;
 }
 
@@ -366,8 +374,7 @@ reopen_log(struct proxy *p)
 		log_info("event log opened again, %llu lines lost so far",
 		    (unsigned long long)eventlog_lost(p->log));
 	else
-		log_error(
-		    "event log %s: %s", p->started->event_log, strerror(errno));
+		tell_log_fault(p);
 }
 
 /* Who asks twice does not want to wait. */

@@ -19,6 +19,7 @@
 
 #include "base/clock.h"
 #include "proxy/eventlog.h"
+#include "tests/capture.h"
 #include "tests/sockets.h"
 #include "tests/support.h"
 
@@ -479,9 +480,11 @@ test_blocked(void **state)
 	struct eventlog *log;
 	struct counted c;
 	uint64_t before, lost;
+	struct capture said;
 	int ends[2];
 
 	(void)state;
+	capture_begin(&said);
 	log = open_on_pipe(ends);
 	before = clock_monotonic_ns();
 	write_events(log, FLOOD);
@@ -498,6 +501,8 @@ test_blocked(void **state)
 	assert_int_equal(c.broken, 0);
 	assert_int_equal(eventlog_lost(log), lost);
 	eventlog_close(log);
+	capture_end(&said);
+	assert_in_range(capture_count(&said, "lines come faster"), 1, 2);
 	close(ends[0]);
 }
 

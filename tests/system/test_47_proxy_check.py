@@ -112,3 +112,32 @@ def test_each_fault_is_told_at_its_place(tmp_path, what):
 
 def test_more_than_twenty():
     assert len(BROKEN) >= 20
+
+
+# -- what this host does not give ------------------------------------------------
+
+
+@pytest.mark.parametrize("edge,words", [
+    ("192.0.2.1", "this host has no such address now"),
+    ("fe80::1", "a link-local address needs its interface")])
+def test_an_address_that_cannot_be_had(tmp_path, edge, words):
+    port = harness.free_port()
+    _, done = checked(tmp_path, apps(app(protocol=f"tcp/{port}",
+                                         edges=f'["{edge}"]')))
+    assert done.returncode == 1
+    first, second = done.stderr.splitlines()[:2]
+    assert first.startswith("l4proxyd: error: cannot bind tcp ")
+    assert edge in first and str(port) in first
+    assert words in second
+
+
+def test_an_event_log_that_cannot_be_written(tmp_path, as_root):
+    """To root "permission denied" is a riddle without the user."""
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+    port = harness.free_port()
+    _, done = checked(tmp_path, apps(app(protocol=f"tcp/{port}")) +
+                      f"event_log: {closed}/events\n")
+    assert done.returncode == 1
+    assert re.search(r"(?m)error: event log \S+/events: Permission denied "
+                     r"\(uid 65534\)$", done.stderr), done.stderr

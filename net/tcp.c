@@ -6,6 +6,11 @@
 #include <string.h>
 #include <sys/socket.h>
 
+/* of <linux/in6.h>, which does not go with <netinet/in.h> */
+#ifndef IPV6_MINHOPCOUNT
+#define IPV6_MINHOPCOUNT 73
+#endif
+
 int
 tcp_accept(int listener, struct addr *peer)
 {
@@ -137,4 +142,45 @@ tcp_is_dead(int fd)
 	struct tcp_info info;
 
 	return get_info(fd, &info) == 0 && info.tcpi_state == TCP_CLOSE;
+}
+
+void
+tcp_hold(int fd, bool on)
+{
+	/* from further away than the next hop, as good as everybody is; the
+	 * one of the other family fails */
+	const int hops = on ? 255 : 0;
+
+	(void)setsockopt(fd, IPPROTO_IP, IP_MINTTL, &hops, sizeof hops);
+	(void)setsockopt(
+	    fd, IPPROTO_IPV6, IPV6_MINHOPCOUNT, &hops, sizeof hops);
+}
+
+/*
+ * shutdown(2) of a listener takes it out of LISTEN and leaves it bound, if it
+ * was bound to a port by name. Without SO_REUSEADDR such a socket keeps
+ * others off the port, as a listening one does with it.
+ */
+int
+tcp_listen_stop(int fd)
+{
+	const int off = 0;
+	int listens = 0;
+	socklen_t len = sizeof listens;
+
+	if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &len) < 0 ||
+	    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &off, sizeof off) < 0)
+		return -1;
+	/* a second shutdown would be the connections' when it listens again */
+	return listens ? shutdown(fd, SHUT_RD) : 0;
+}
+
+int
+tcp_listen_again(int fd)
+{
+	const int on = 1;
+
+	if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) < 0)
+		return -1;
+	return listen(fd, SOMAXCONN);
 }

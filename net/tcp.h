@@ -58,6 +58,20 @@ void tcp_readable_from(int fd, int bytes);
 /* The peer sends no more; what it sent may still wait. */
 bool tcp_is_ended(int fd);
 
+/*
+ * The kernel drops what comes to the socket from now on: a listener's SYN is
+ * sent again a second later, and no connection begins meanwhile. Connections
+ * that it gave birth to while it was held are held as well.
+ */
+void tcp_hold(int fd, bool on);
+
+/*
+ * A listener that refuses connections for a while, those in its queue are
+ * reset: it stays bound, and nobody else gets the port. -1 with errno.
+ */
+int tcp_listen_stop(int fd);
+int tcp_listen_again(int fd);
+
 /* No byte more can come or go: reset, timed out or closed on both sides. */
 bool tcp_is_dead(int fd);
 

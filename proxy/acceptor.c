@@ -95,7 +95,7 @@ accept_fault(struct acceptor *a, int listener)
 }
 
 static void
-take(struct door *d, int most)
+take(struct door *d, int most, bool held)
 {
 	struct acceptor *a = d->acceptor;
 	struct addr peer;
@@ -107,6 +107,8 @@ take(struct door *d, int most)
 			accept_fault(a, d->io.fd);
 			return;
 		}
+		if (held)
+			tcp_hold(fd, false);
 		session_begin(a->sessions, d->service, fd, &peer, &d->edge);
 	}
 }
@@ -116,7 +118,7 @@ accept_event(struct ev_loop *loop, ev_io *io, int events)
 {
 	(void)loop;
 	(void)events;
-	take((struct door *)io, ACCEPT_ROUND);
+	take((struct door *)io, ACCEPT_ROUND, false);
 }
 
 struct acceptor *
@@ -169,7 +171,19 @@ compare_fds(const void *a, const void *b)
 	return *(const int *)a - *(const int *)b;
 }
 
-/* A listener that is to be closed would reset those in its queue. */
+/*
+ * A listener that is to be closed, or drained, resets those in its queue: so
+ * nobody comes into it while the last of them are taken.
+ */
+static void
+leave(struct door *d)
+{
+	tcp_hold(d->io.fd, true);
+	take(d, LAST_LOOK, true);
+	(void)tcp_listen_stop(d->io.fd);
+	tcp_hold(d->io.fd, false);
+}
+
 static int
 last_look(struct acceptor *a, const struct post *posts, size_t n)
 {
@@ -185,7 +199,7 @@ last_look(struct acceptor *a, const struct post *posts, size_t n)
 
 		if (bsearch(&d->io.fd, fds, n, sizeof *fds, compare_fds) ==
 		    NULL)
-			take(d, LAST_LOOK);
+			leave(d);
 	}
 	free(fds);
 	return 0;

@@ -21,8 +21,9 @@ struct acceptor *acceptor_new(struct ev_loop *loop, struct sessions *sessions,
 void acceptor_free(struct acceptor *a);
 
 /*
- * Accepts on these posts (services and sockets stay the caller's) and, after a
- * last look, no more on those of before that are not among them. 0, or -1 with
+ * Accepts on these posts (services and sockets stay the caller's); those of
+ * before that are not among them are looked at a last time and then refuse, by
+ * tcp_listen_stop(). 0, or -1 with
  * errno and everything as it was.
  */
 int acceptor_listen(struct acceptor *a, const struct post *posts, size_t n);

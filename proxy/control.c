@@ -389,7 +389,7 @@ control_stopping(struct control *c)
 	for (size_t i = 0; i < CONTROL_CONNECTIONS; i++) {
 		struct control_connection *k = &c->connections[i];
 
-		if (k->waits && k->request.command == CONTROL_RELOAD) {
+		if (k->waits && !k->live_asked) { /* for a reload, a drain */
 			k->waits = false;
 			control_wake(k);
 		}

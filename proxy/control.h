@@ -27,6 +27,9 @@ void control_start(struct control *c, struct proxy *p);
 void control_reload_begins(struct control *c);
 void control_reload_ends(struct control *c, bool good);
 
+/* Workers have taken what a drain or its end changed. */
+void control_settled(struct control *c);
+
 /* To be called now and then while the proxy ends: there is no reload any more,
  * and workers that have ended answer nothing. */
 void control_stopping(struct control *c);

@@ -4,6 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
+#include "base/when.h"
+
 bool
 control_may_act(struct control_connection *c)
 {
@@ -110,4 +113,77 @@ control_reload(struct control_connection *c)
 		    "the configuration is not good: everything stays as it "
 		    "was");
 	}
+}
+
+/* ---- drain ---- */
+
+void
+control_settled(struct control *c)
+{
+	for (size_t i = 0; c != NULL && i < CONTROL_CONNECTIONS; i++) {
+		struct control_connection *k = &c->connections[i];
+		enum control_command command = k->request.command;
+
+		if (!k->waits ||
+		    (command != CONTROL_DRAIN && command != CONTROL_UNDRAIN))
+			continue;
+		k->waits = false;
+		control_wake(k);
+	}
+}
+
+static void
+tell_drained(struct control_connection *c)
+{
+	const struct proxy *p = c->control->proxy;
+	const char *name = c->request.application;
+	char left[WHEN_SPAN_LEN];
+
+	for (size_t i = 0; i < p->current->apps; i++) {
+		struct service *v = p->services[i];
+		uint64_t now_ns = clock_monotonic_ns(), ends_ns = v->ends_ns;
+
+		if (strcmp(v->app.name, name) != 0)
+			continue;
+		if (v->draining)
+			control_end(c, "good",
+			    "%s: takes no new clients; %zu sessions, at most "
+			    "%s",
+			    name, service_live(v),
+			    when_span_ms(left,
+				ends_ns > now_ns ? (ends_ns - now_ns) / 1000000
+						 : 0));
+		else
+			control_end(c, "good", "%s: serves", name);
+		return;
+	}
+	control_end(c, "failed", "a reload has removed %s", name);
+}
+
+/* Asks for it, waits until ports refuse or listen, and tells how it stands. */
+void
+control_drain(struct control_connection *c)
+{
+	struct proxy *p = c->control->proxy;
+	const char *name = c->request.application;
+	char why[PROXY_WHY_LEN];
+	int result;
+
+	if (p->stopping) {
+		control_end(c, "failed", "the daemon is about to end");
+		return;
+	}
+	if (c->cursor > 0) {
+		tell_drained(c);
+		return;
+	}
+	result = c->request.command == CONTROL_DRAIN
+	    ? proxy_drain(p, name, c->request.for_ms, why)
+	    : proxy_undrain(p, name, why);
+	if (result != 0) {
+		control_end(c, "failed", "%s", why);
+		return;
+	}
+	c->cursor = 1;
+	c->waits = true;
 }

@@ -74,6 +74,20 @@ begun(struct service *v)
 	return sums.count[TALLY_BEGUN];
 }
 
+/* How it stands, and how long what is left may stay. */
+static void
+set_state(json_t *row, struct service *v, uint64_t now_ns)
+{
+	uint64_t ends_ns = v->ends_ns;
+
+	json_object_set_new(
+	    row, "state", json_string(v->draining ? "draining" : "serving"));
+	if (v->draining)
+		json_object_set_new(row, "drain_left_ms",
+		    number(
+			ends_ns > now_ns ? (ends_ns - now_ns) / 1000000 : 0));
+}
+
 static void
 tell_application(struct control_connection *c)
 {
@@ -81,6 +95,7 @@ tell_application(struct control_connection *c)
 	struct service *v = next_service(c);
 	char ports[NOTATION_PORTS_LEN];
 	uint64_t now_ns = clock_monotonic_ns();
+	json_t *row;
 	size_t n;
 
 	if (v == NULL) {
@@ -88,14 +103,13 @@ tell_application(struct control_connection *c)
 		return;
 	}
 	n = origins_view(v->origins, origins, APP_ORIGINS_MAX, now_ns);
-	control_row(c,
-	    json_pack("{s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:s}", "application",
-		v->app.name, "protocol", notation_proto_str(v->app.proto),
-		"ports",
-		notation_ports_str(ports, v->app.port_first, v->app.port_last),
-		"edges", edges_of(&v->app), "origins", number(n), "live",
-		number(service_live(v)), "begun", number(begun(v)), "state",
-		"serving"));
+	row = json_pack("{s:s, s:s, s:s, s:o, s:o, s:o, s:o}", "application",
+	    v->app.name, "protocol", notation_proto_str(v->app.proto), "ports",
+	    notation_ports_str(ports, v->app.port_first, v->app.port_last),
+	    "edges", edges_of(&v->app), "origins", number(n), "live",
+	    number(service_live(v)), "begun", number(begun(v)));
+	set_state(row, v, now_ns);
+	control_row(c, row);
 }
 
 /* ---- origins ---- */
@@ -402,9 +416,10 @@ control_answer(struct control_connection *c)
 		return;
 	case CONTROL_DRAIN:
 	case CONTROL_UNDRAIN:
+		control_drain(c);
+		return;
 	case CONTROL_NONE:
 	case CONTROL_COMMANDS:
-		break;
+		return;
 	}
-	control_end(c, "failed", "not built yet");
 }

@@ -96,6 +96,7 @@ void control_listed(struct control_connection *c);
 /* Whether the peer may change something; told when not. */
 bool control_may_act(struct control_connection *c);
 void control_reload(struct control_connection *c);
+void control_drain(struct control_connection *c); /* and undrain */
 void control_report_release(struct control_report *r); /* NULL is fine */
 
 #endif

@@ -135,6 +135,7 @@ take_over(struct opening *op, struct edge_socket *s, int *fds)
 	if (p == NULL || p->socket->kept)
 		return false;
 	p->socket->kept = s->kept = true;
+	s->paused = p->socket->paused;
 	memcpy(fds, p->fds, op->set->queues * sizeof *fds);
 	return true;
 }
@@ -294,6 +295,58 @@ edge_close(struct edge_set *set)
 	forget(set);
 }
 
+/* ---- out of service ---- */
+
+/* For each queue of a socket; -1 with errno when one did not go. */
+static int
+each_queue(const struct edge_set *set, size_t socket, int (*change)(int fd))
+{
+	int result = 0;
+
+	for (size_t q = 0; q < set->queues; q++)
+		if (change(set->fds[socket * set->queues + q]) != 0)
+			result = -1;
+	return result;
+}
+
+static bool
+is_tcp_of(const struct edge_socket *s, size_t app)
+{
+	return s->app == app && s->proto == SOCK_TCP;
+}
+
+void
+edge_pause(struct edge_set *set, size_t app)
+{
+	for (size_t i = 0; i < set->count; i++) {
+		struct edge_socket *s = &set->sockets[i];
+
+		if (!is_tcp_of(s, app) || s->paused)
+			continue;
+		if (each_queue(set, i, tcp_listen_stop) != 0)
+			log_warning("a port that is drained still takes "
+				    "connections: %m");
+		s->paused = true;
+	}
+}
+
+int
+edge_resume(struct edge_set *set, size_t app)
+{
+	int result = 0;
+
+	for (size_t i = 0; i < set->count; i++) {
+		struct edge_socket *s = &set->sockets[i];
+
+		if (!is_tcp_of(s, app) || !s->paused)
+			continue;
+		s->paused = each_queue(set, i, tcp_listen_again) != 0;
+		if (s->paused)
+			result = -1;
+	}
+	return result;
+}
+
 /* ---- views ---- */
 
 void
@@ -335,7 +388,8 @@ edge_posts(const struct edge_set *set, enum sock_proto proto, size_t worker,
 	for (size_t i = 0; i < set->count; i++) {
 		const struct edge_socket *s = &set->sockets[i];
 
-		if (s->proto != proto)
+		if (s->proto != proto ||
+		    (proto == SOCK_TCP && services[s->app]->draining))
 			continue;
 		list[n++] = (struct post){ .service = services[s->app],
 			.edge = s->address,

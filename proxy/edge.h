@@ -18,6 +18,7 @@ struct edge_socket {
 	struct addr address;
 	size_t app; /* index */
 	bool kept; /* went over into the set of a reload */
+	bool paused; /* bound, and refuses (TCP) */
 };
 
 struct edge_set {
@@ -48,6 +49,13 @@ void edge_tune(const struct edge_set *set, const struct app *apps);
 void edge_undo(struct edge_set *set, struct edge_set *old);
 void edge_close(struct edge_set *set);
 
+/*
+ * The TCP sockets of an application refuse, when no worker looks at them; and
+ * listen again: -1 with errno, and those that could do.
+ */
+void edge_pause(struct edge_set *set, size_t app);
+int edge_resume(struct edge_set *set, size_t app);
+
 void edge_log(const struct edge_set *set, const struct app *apps, size_t n);
 
 /* A place where clients come to, as one worker sees it. */
@@ -57,7 +65,8 @@ struct post {
 	int fd;
 };
 
-/* The posts of `worker`, malloc; `services` are by index of application.
+/* The posts of `worker`, malloc; `services` are by index of application. TCP
+ * has none where an application is drained.
  * Returns 0, or -1 with errno. */
 int edge_posts(const struct edge_set *set, enum sock_proto proto, size_t worker,
     struct service *const *services, struct post **posts, size_t *count);

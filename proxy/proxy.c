@@ -62,16 +62,16 @@ proxy_drop_services(struct service **list, size_t n)
 	free(list);
 }
 
-/* An application that changed goes on with its numbers. */
-static struct tally_book *
-book_of(const struct proxy *p, const struct app *a)
+/* The one that `a` changes, or NULL. */
+static struct service *
+before(const struct proxy *p, const struct app *a)
 {
 	for (size_t i = 0; p->services != NULL && i < p->current->apps; i++) {
 		struct service *v = p->services[i];
 
 		if (strcmp(v->app.name, a->name) == 0 &&
 		    v->app.proto == a->proto)
-			return v->book;
+			return v;
 	}
 	return NULL;
 }
@@ -99,7 +99,7 @@ proxy_services(const struct proxy *p, const struct proxy_settings *s)
 		if (list[n] == NULL)
 			list[n] = service_new(&s->app[n], workers,
 			    s->app[n].proto == SOCK_TCP ? sessions : flows,
-			    book_of(p, &s->app[n]));
+			    before(p, &s->app[n]));
 		if (list[n] == NULL)
 			break;
 		n++;
@@ -424,7 +424,7 @@ tick_event(struct ev_loop *loop, ev_timer *w, int events)
 		control_stopping(p->control);
 	if (p->stopping && workers_ended(p))
 		ev_break(loop, EVBREAK_ALL);
-	if (!proxy_close_retired(p) || p->stopping)
+	if (!proxy_pause_drained(p) || !proxy_close_retired(p) || p->stopping)
 		return;
 	ev_timer_stop(loop, w);
 	if (p->reload_waits)

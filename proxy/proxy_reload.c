@@ -35,9 +35,29 @@ make_configs(const struct proxy *p, const struct proxy_settings *fresh,
 	}
 	if (n == p->worker_count)
 		return list;
-	log_error("reload: %s", strerror(errno));
+	log_error("workers: %s", strerror(errno));
 	drop_configs(list, n);
 	return NULL;
+}
+
+static void
+hand_over(struct proxy *p, struct pworker_config **configs)
+{
+	for (size_t i = 0; i < p->worker_count; i++)
+		pworker_configure(p->workers[i], configs[i]);
+	free(configs);
+}
+
+int
+proxy_configure(struct proxy *p)
+{
+	struct pworker_config **configs =
+	    make_configs(p, p->current, &p->edges, p->services);
+
+	if (configs == NULL)
+		return -1;
+	hand_over(p, configs);
+	return 0;
 }
 
 bool
@@ -64,7 +84,7 @@ end_removed(const struct proxy *p, const struct proxy_settings *fresh)
 
 		if (proxy_settings_find(fresh, v->app.name) != NULL)
 			continue;
-		atomic_store(&v->ends_ns, ends_ns);
+		service_end_by(v, ends_ns);
 		log_info("%s: removed, %zu sessions get %lld s", v->app.name,
 		    service_live(v), (long long)fresh->drain_s);
 	}
@@ -125,9 +145,8 @@ apply(struct proxy *p, struct proxy_settings *fresh, struct edge_set *edges,
 		proxy_drop_settings(p->current);
 	p->current = fresh;
 	log_init("l4proxyd", (enum log_level)fresh->log_level);
-	for (size_t i = 0; i < p->worker_count; i++)
-		pworker_configure(p->workers[i], configs[i]);
-	free(configs);
+	proxy_resume_others(p);
+	hand_over(p, configs);
 	ev_timer_again(p->loop, &p->tick);
 	edge_log(&p->edges, fresh->app, fresh->apps);
 	log_info("reloaded");

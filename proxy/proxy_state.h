@@ -30,6 +30,7 @@ struct proxy {
 	struct discovery *discovery; /* the origins of `services` by DNS */
 	struct edge_set edges;
 	struct edge_set retired; /* of before a reload, not yet closed */
+	bool pause_due; /* drained ports, once workers have left them */
 	bool reload_waits; /* for the sockets of the one before to be left */
 	uint32_t udp_flows; /* of each worker, within what the host gives */
 	struct eventlog *log;
@@ -73,6 +74,29 @@ int proxy_drop_rights(const struct proxy *p);
 int proxy_check_rights(const struct proxy_settings *s, const char *hint);
 
 struct edge_options proxy_edge_options(const struct proxy_settings *s);
+
+/* Hands the workers what they serve, as it is now. 0, or -1 with errno. */
+int proxy_configure(struct proxy *p);
+
+/* ---- proxy_drain.c ---- */
+
+#define PROXY_WHY_LEN 160
+/*
+ * Takes an application out of service: no new clients, and its sessions end in
+ * `for_ms` (-1: drain_s); and back. 0 when it is under way, control_settled()
+ * follows; or -1 and why.
+ */
+int proxy_drain(struct proxy *p, const char *name, int64_t for_ms,
+    char why[static PROXY_WHY_LEN]);
+int proxy_undrain(
+    struct proxy *p, const char *name, char why[static PROXY_WHY_LEN]);
+/* After a reload: who is drained stays so, and the others listen. */
+void proxy_resume_others(struct proxy *p);
+/* Ports of drained applications refuse, once workers have left them; true:
+ * all do. */
+bool proxy_pause_drained(struct proxy *p);
+
+/* ---- proxy_reload.c ---- */
 
 /* SIGHUP: all of it, or nothing. */
 void proxy_reload(struct proxy *p);

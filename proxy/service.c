@@ -110,17 +110,62 @@ destroy(struct service *v)
 	free(v);
 }
 
+static size_t
+own_live(const struct service *v)
+{
+	return atomic_load(&v->inner->live);
+}
+
+/* One by one: a chain of them must not become a chain of calls. */
+static void
+release_chain(struct service *v)
+{
+	while (v != NULL && atomic_fetch_sub(&v->inner->holders, 1) == 1) {
+		struct service *before = v->before;
+
+		destroy(v);
+		v = before;
+	}
+}
+
+/* The last one may still get a session, from a worker that has not heard of
+ * the reload; those before it are kept while they have some. */
+static void
+follow(struct service *v, struct service *before)
+{
+	struct service **at = &before->before;
+
+	while (*at != NULL) {
+		struct service *old = *at;
+
+		if (own_live(old) > 0) {
+			at = &old->before;
+			continue;
+		}
+		*at = old->before;
+		old->before = NULL;
+		release_chain(old);
+	}
+	v->book = tally_book_hold(before->book);
+	v->before = service_hold(before);
+	atomic_store(&v->draining, atomic_load(&before->draining));
+	if (v->draining)
+		atomic_store(&v->ends_ns, atomic_load(&before->ends_ns));
+}
+
 struct service *
 service_new(const struct app *a, size_t workers, size_t capacity,
-    struct tally_book *book)
+    struct service *before)
 {
 	struct service *v = calloc(1, sizeof *v);
 
 	if (v == NULL)
 		return NULL;
 	v->inner = calloc(1, sizeof *v->inner);
-	v->book =
-	    book != NULL ? tally_book_hold(book) : tally_book_new(workers);
+	if (before != NULL)
+		follow(v, before);
+	else
+		v->book = tally_book_new(workers);
 	if (v->inner != NULL) {
 		pthread_mutex_init(&v->inner->mutex, NULL);
 		atomic_store(&v->inner->holders, 1);
@@ -132,6 +177,7 @@ service_new(const struct app *a, size_t workers, size_t capacity,
 		atomic_store(&v->resolution, SERVICE_RESOLVING);
 	if (v->origins != NULL)
 		return v;
+	release_chain(v->before);
 	destroy(v);
 	errno = ENOMEM;
 	return NULL;
@@ -147,8 +193,7 @@ service_hold(struct service *v)
 void
 service_release(struct service *v)
 {
-	if (v != NULL && atomic_fetch_sub(&v->inner->holders, 1) == 1)
-		destroy(v);
+	release_chain(v);
 }
 
 /* ---- who may come in ---- */
@@ -195,7 +240,11 @@ service_enter(struct service *v, struct tally *t, const struct addr *client,
 {
 	enum tally_key why;
 
-	if (app_firewall(&v->app, client) == APP_DENY)
+	/* TCP has no listener then: who was accepted before may come in */
+	if (atomic_load_explicit(&v->draining, memory_order_relaxed) &&
+	    v->app.proto == SOCK_UDP)
+		why = TALLY_REFUSED_DRAIN;
+	else if (app_firewall(&v->app, client) == APP_DENY)
 		why = TALLY_REFUSED_FIREWALL;
 	else if (!within_rate(v->inner, client, now_ns))
 		why = TALLY_REFUSED_RATE;
@@ -275,7 +324,18 @@ service_portion(const struct service *v)
 size_t
 service_live(const struct service *v)
 {
-	return atomic_load(&v->inner->live);
+	size_t live = 0;
+
+	for (; v != NULL; v = v->before)
+		live += own_live(v);
+	return live;
+}
+
+void
+service_end_by(struct service *v, uint64_t ends_ns)
+{
+	for (; v != NULL; v = v->before)
+		atomic_store(&v->ends_ns, ends_ns);
 }
 
 /* ---- did it change? ---- */

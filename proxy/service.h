@@ -28,15 +28,19 @@ struct service {
 	atomic_int resolution;
 	/* 0, or when the sessions of a removed one must end (monotonic) */
 	_Atomic uint64_t ends_ns;
+	_Atomic bool draining; /* out of service: it takes no new clients */
 	struct tally_book *book; /* held */
+	/* what a reload has changed, with the sessions that it has left; held,
+	 * NULL: none; the main thread's */
+	struct service *before;
 	struct service_inner *inner;
 };
 
-/* `capacity`: sessions or flows that all workers together can have. `book`: of
- * the application's numbers so far, NULL for a new one. NULL with errno. The
- * caller holds it. */
+/* `capacity`: sessions or flows that all workers together can have. `before`:
+ * the same application before a reload, NULL for a new one: its numbers go on,
+ * and it stays drained. NULL with errno. The caller holds it. */
 struct service *service_new(const struct app *a, size_t workers,
-    size_t capacity, struct tally_book *book);
+    size_t capacity, struct service *before);
 struct service *service_hold(struct service *v);
 void service_release(struct service *v); /* NULL is fine */
 
@@ -66,8 +70,12 @@ void service_give_back(struct service *v, size_t bytes);
 /* How many to reserve at once: a fraction of a second's; 0: no limit. */
 size_t service_portion(const struct service *v);
 
-/* Sessions or flows now. */
+/* Sessions or flows now, those of before a reload included. */
 size_t service_live(const struct service *v);
+
+/* When all of them must end (monotonic), 0: by themselves. Workers are told by
+ * sessions_end_by(). */
+void service_end_by(struct service *v, uint64_t ends_ns);
 
 /* Whether two applications are the same in every respect. */
 bool service_same(const struct app *a, const struct app *b);

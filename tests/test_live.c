@@ -54,9 +54,8 @@ many_may_put_at_once(void **state)
 	for (int t = 0; t < THREADS; t++) {
 		for (int i = 0; i < EACH; i++)
 			asks[t][i] = calloc(1, offsetof(struct live_ask, rows));
-		assert_int_equal(pthread_create(&threads[t], NULL, put_many,
-				     asks[t]),
-		    0);
+		assert_int_equal(
+		    pthread_create(&threads[t], NULL, put_many, asks[t]), 0);
 	}
 	while (taken < THREADS * EACH) {
 		struct live_ask *a = live_box_take(&shared);

@@ -23,6 +23,7 @@ struct age_list {
 
 struct flow_table {
 	struct flow *flows;
+	struct flow_via *via; /* by the same index */
 	uint32_t *bucket; /* heads */
 	uint32_t bucket_mask;
 	uint32_t capacity, count;
@@ -54,29 +55,67 @@ put_addr(uint8_t *out, const struct addr *a)
 }
 
 static uint32_t *
-bucket_of(
-    struct flow_table *t, const struct addr *client, const struct addr *edge)
+bucket_of(struct flow_table *t, const struct addr *client,
+    const struct addr *edge, const struct addr *peer)
 {
-	uint8_t bytes[44];
+	uint8_t bytes[66];
 	uint8_t hash[crypto_shorthash_BYTES];
 	uint32_t h;
 	size_t n;
 
 	n = put_addr(bytes, client);
 	n += put_addr(bytes + n, edge);
+	if (peer != NULL)
+		n += put_addr(bytes + n, peer);
 	crypto_shorthash(hash, bytes, n, t->key);
 	memcpy(&h, hash, sizeof h);
 	return &t->bucket[h & t->bucket_mask];
 }
 
+static uint32_t *
+bucket_of_flow(struct flow_table *t, const struct flow *f)
+{
+	const struct flow_via *via = flow_via(t, f);
+
+	return bucket_of(
+	    t, &f->client, &f->edge, via != NULL ? &via->peer : NULL);
+}
+
+static void
+bucket_add(struct flow_table *t, struct flow *f)
+{
+	uint32_t *head = bucket_of_flow(t, f);
+
+	f->bucket_next = *head;
+	*head = flow_index(t, f);
+}
+
 static void
 bucket_remove(struct flow_table *t, struct flow *f)
 {
-	uint32_t *at = bucket_of(t, &f->client, &f->edge);
+	uint32_t *at = bucket_of_flow(t, f);
 
 	while (*at != flow_index(t, f))
 		at = &t->flows[*at].bucket_next;
 	*at = f->bucket_next;
+}
+
+struct flow_via *
+flow_name(struct flow_table *t, struct flow *f, const struct addr *peer)
+{
+	struct flow_via *via = &t->via[flow_index(t, f)];
+
+	bucket_remove(t, f);
+	f->named = true;
+	via->peer = *peer;
+	bucket_add(t, f);
+	return via;
+}
+
+struct flow_via *
+flow_via(const struct flow_table *t, const struct flow *f)
+{
+	return f->named ? &t->via[flow_index(t, f)] : NULL;
 }
 
 void
@@ -204,9 +243,12 @@ flow_table_new(
 		return NULL;
 	t->flows = calloc(capacity, sizeof *t->flows);
 	t->bucket = calloc(buckets, sizeof *t->bucket);
-	if (t->flows == NULL || t->bucket == NULL) {
+	/* so large that the kernel gives its pages at their first use */
+	t->via = calloc(capacity, sizeof *t->via);
+	if (t->flows == NULL || t->bucket == NULL || t->via == NULL) {
 		free(t->flows);
 		free(t->bucket);
+		free(t->via);
 		free(t);
 		return NULL;
 	}
@@ -231,20 +273,38 @@ flow_table_free(struct flow_table *t)
 	sodium_memzero(t->key, sizeof t->key);
 	free(t->flows);
 	free(t->bucket);
+	free(t->via);
 	free(t);
+}
+
+static bool
+is_named_by(
+    const struct flow_table *t, const struct flow *f, const struct addr *peer)
+{
+	if (peer == NULL || !f->named)
+		return peer == NULL && !f->named;
+	return addr_equal(&flow_via(t, f)->peer, peer);
+}
+
+struct flow *
+flow_find_via(struct flow_table *t, const struct addr *client,
+    const struct addr *edge, const struct addr *peer)
+{
+	uint32_t i = *bucket_of(t, client, edge, peer);
+
+	for (; i != NONE; i = t->flows[i].bucket_next)
+		if (addr_equal(&t->flows[i].client, client) &&
+		    addr_equal(&t->flows[i].edge, edge) &&
+		    is_named_by(t, &t->flows[i], peer))
+			return &t->flows[i];
+	return NULL;
 }
 
 struct flow *
 flow_find(
     struct flow_table *t, const struct addr *client, const struct addr *edge)
 {
-	uint32_t i = *bucket_of(t, client, edge);
-
-	for (; i != NONE; i = t->flows[i].bucket_next)
-		if (addr_equal(&t->flows[i].client, client) &&
-		    addr_equal(&t->flows[i].edge, edge))
-			return &t->flows[i];
-	return NULL;
+	return flow_find_via(t, client, edge, NULL);
 }
 
 void
@@ -306,7 +366,7 @@ flow_add(struct flow_table *t, const struct addr *client,
     bool may_evict_replied)
 {
 	struct flow *f;
-	uint32_t *head, i;
+	uint32_t i;
 
 	if (t->free == NONE && !evict(t, may_evict_replied))
 		return NULL;
@@ -318,9 +378,7 @@ flow_add(struct flow_table *t, const struct addr *client,
 	f->origin_slot = -1;
 	f->born_ms = f->active_ms = now_ms;
 	f->expires_ms = now_ms + idle_ms;
-	head = bucket_of(t, client, edge);
-	f->bucket_next = *head;
-	*head = i;
+	bucket_add(t, f);
 	wheel_add(t, f);
 	age_append(t, f);
 	t->count++;

@@ -29,12 +29,21 @@ struct flow {
 	uint32_t headers; /* the owner's: PROXY headers sent so far */
 	int fd; /* connected socket to the origin, -1 none */
 	bool replied;
+	bool named; /* by a peer: the key has that too, see flow_via() */
 	bool unbound; /* no longer found by its key */
 	bool over; /* the owner's: ends once its replies are sent */
 	uint64_t connect_us; /* Unix */
 	uint64_t born_ms, active_ms, expires_ms; /* monotonic */
 	uint64_t client_bytes, origin_bytes;
 	uint32_t client_packets, origin_packets;
+};
+
+/* Beside a flow whose client was named by a peer, which brings many: few have
+ * one, and memory is used by those only. */
+struct flow_via {
+	struct addr peer; /* part of the key */
+	struct addr asked; /* the owner's: what the client had asked there */
+	bool simple; /* the owner's: what that peer speaks */
 };
 
 struct flow_table; /* opaque */
@@ -52,6 +61,9 @@ void flow_table_free(struct flow_table *t); /* closes all: STATUS_CLOSED */
 
 struct flow *flow_find(
     struct flow_table *t, const struct addr *client, const struct addr *edge);
+/* One that `peer` has named. */
+struct flow *flow_find_via(struct flow_table *t, const struct addr *client,
+    const struct addr *edge, const struct addr *peer);
 /* A new flow, evicting when full; NULL only when eviction is not allowed
  * (every flow has had replies and `may_evict_replied` is false). */
 struct flow *flow_add(struct flow_table *t, const struct addr *client,
@@ -60,6 +72,11 @@ struct flow *flow_add(struct flow_table *t, const struct addr *client,
 /* A datagram passed: expiry moves on (lazily), counts go up. */
 void flow_touch(struct flow_table *t, struct flow *f, uint64_t now_ms,
     uint32_t idle_ms, bool from_origin, size_t bytes);
+/* From now on it is found by all three; the rest is to be filled in. */
+struct flow_via *
+flow_name(struct flow_table *t, struct flow *f, const struct addr *peer);
+/* NULL: it was not named. */
+struct flow_via *flow_via(const struct flow_table *t, const struct flow *f);
 /* It lives on, but the next datagram with its key begins another one. */
 void flow_unbind(struct flow_table *t, struct flow *f);
 void flow_close(struct flow_table *t, struct flow *f, enum status status);

@@ -320,9 +320,6 @@ check_words(const struct app *a, const struct proxy_raw_app *raw,
 		proxy_settings_error(at->e, at->root, at->index,
 		    "udp.responses",
 		    "one_way says that there are none, expected 0");
-	if (a->proto == SOCK_UDP && a->trusts > 0)
-		proxy_settings_error(at->e, at->root, at->index,
-		    "proxy_protocol_from", "not built yet for UDP");
 }
 
 static bool

@@ -299,8 +299,9 @@ switch_service(
 	l->tally = tally_book_sheet(v->book, w->setup.worker);
 	service_release(old);
 	/* datagrams that are looked at one by one do not come as runs */
-	sock_udp_gro(
-	    l->fd, v->app.header == APP_HEADER_OFF && v->app.udp.requests == 0);
+	sock_udp_gro(l->fd,
+	    v->app.header == APP_HEADER_OFF && v->app.trusts == 0 &&
+		v->app.udp.requests == 0);
 	l->wanted = true;
 }
 

@@ -109,7 +109,7 @@ open_socket(const struct attempt *a)
 	const struct app *app = &a->service->app;
 	/* A header belongs to one datagram: no runs then. */
 	const struct sock_opts o = { .v6only = true,
-		.gro = app->header == APP_HEADER_OFF };
+		.gro = app->header == APP_HEADER_OFF && app->trusts == 0 };
 
 	if (!app->transparent)
 		return sock_connect(SOCK_UDP, &a->origin, &o);

@@ -74,6 +74,27 @@ bool udp_flow_fault(struct udp_worker *w, struct flow *f, int error);
 /* Milliseconds from now until it ends if nothing more comes. */
 uint32_t udp_flow_idle_ms(const struct udp_worker *w, const struct flow *f);
 
+/* udp_header.c: what datagrams carry in front. */
+/* What the origin is to learn before this datagram, if anything. */
+void udp_header_out(struct udp_worker *w, enum app_header kind, struct flow *f,
+    struct dgram *g);
+/* Takes the Simple Proxy header off a reply; false: it has none. */
+bool udp_header_strip(struct dgram *g);
+
+/* What a trusted peer says of its client. */
+struct udp_announced {
+	bool there; /* false: the datagram is the sender's own */
+	bool simple; /* by the Simple Proxy Protocol: so are the replies */
+	struct addr client;
+	struct addr asked; /* the address that the client has sent to */
+};
+/* Takes that header off; false: there is none. */
+bool udp_header_in(struct dgram *g, struct udp_announced *who);
+/* Makes a reply one for the peer that brought the client; false: it cannot
+ * be. */
+bool udp_header_back(
+    const struct udp_worker *w, const struct flow *f, struct dgram *g);
+
 /* udp_pass.c: both directions. */
 void udp_pass_clients(struct udp_worker *w, uint32_t listener);
 void udp_pass_origin(struct udp_worker *w, struct flow *f);

@@ -1,52 +1,6 @@
 #include "proxy/udp_inner.h"
 
 #include <errno.h>
-#include <string.h>
-
-#include "base/view.h"
-#include "proxy/header.h"
-
-/* --- from clients to origins --- */
-
-static void
-put_bytes(struct dgram *g, const uint8_t *bytes, size_t len)
-{
-	g->data -= len;
-	g->len += (uint32_t)len;
-	memcpy(g->data, bytes, len);
-}
-
-/* What the origin is to learn before this datagram, if anything. */
-static void
-put_header(enum app_header kind, struct flow *f, struct dgram *g)
-{
-	const struct header_ends ends = { .client = f->client,
-		.proxy = f->edge };
-	uint8_t bytes[HEADER_V2_MAX];
-	size_t len = 0;
-
-	_Static_assert(HEADER_SPP_LEN <= DGRAMS_HEADROOM, "fits");
-	switch (kind) {
-	case APP_HEADER_V2_FIRST:
-		if (f->headers > 0)
-			return;
-		len = header_v2(bytes, SOCK_UDP, &ends);
-		break;
-	case APP_HEADER_V2: /* 16 and 36 of two IPv6 ends: 52 at most */
-		len = header_v2(bytes, SOCK_UDP, &ends);
-		break;
-	case APP_HEADER_SIMPLE:
-		len = header_spp(bytes, &ends);
-		break;
-	case APP_HEADER_OFF:
-	case APP_HEADER_V1:
-		return;
-	}
-	if (len > DGRAMS_HEADROOM)
-		return;
-	f->headers++;
-	put_bytes(g, bytes, len);
-}
 
 /* --- flows that are over before they are idle: hints of `udp` --- */
 
@@ -90,7 +44,7 @@ close_over(struct udp_worker *w)
 	w->overs = 0;
 }
 
-/* --- sending to origins --- */
+/* --- from clients to origins --- */
 
 static void
 send_to_origin(struct udp_worker *w, struct flow *f, const uint8_t *which,
@@ -103,8 +57,8 @@ send_to_origin(struct udp_worker *w, struct flow *f, const uint8_t *which,
 
 	if (s->service->app.header != APP_HEADER_OFF)
 		for (unsigned int i = 0; i < n; i++)
-			put_header(
-			    s->service->app.header, f, &w->d->at[which[i]]);
+			udp_header_out(
+			    w, s->service->app.header, f, &w->d->at[which[i]]);
 	refused = dgrams_send(w->d, f->fd, which, n, false, &error);
 	tally_add(s->tally, TALLY_TO_ORIGINS, datagrams - refused);
 	if (refused > 0)
@@ -158,8 +112,28 @@ is_sendable(
 	return false;
 }
 
+/* Of a client that a trusted peer names. A peer may bring many. */
 static struct flow *
-flow_of(struct udp_worker *w, uint32_t listener, const struct dgram *g)
+flow_of_announced(struct udp_worker *w, uint32_t listener,
+    const struct dgram *g, const struct addr *edge,
+    const struct udp_announced *who)
+{
+	struct flow *f = flow_find_via(w->table, &who->client, edge, &g->peer);
+
+	if (f == NULL && !w->listeners[listener]->draining) {
+		f = udp_flow_begin(w, listener, &who->client, edge);
+		if (f == NULL)
+			return NULL;
+		flow_name(w->table, f, &g->peer)->asked = who->asked;
+	}
+	if (f != NULL)
+		flow_via(w->table, f)->simple = who->simple;
+	return f;
+}
+
+static struct flow *
+flow_of(struct udp_worker *w, uint32_t listener, const struct dgram *g,
+    const struct udp_announced *who)
 {
 	const struct udp_listener *l = w->listeners[listener];
 	struct addr edge = l->edge;
@@ -169,6 +143,8 @@ flow_of(struct udp_worker *w, uint32_t listener, const struct dgram *g)
 		edge = g->local;
 		addr_set_port(&edge, addr_port(&l->edge));
 	}
+	if (who->there)
+		return flow_of_announced(w, listener, g, &edge, who);
 	f = flow_find(w->table, &g->peer, &edge);
 	if (f == NULL && !l->draining)
 		f = udp_flow_begin(w, listener, &g->peer, &edge);
@@ -178,8 +154,10 @@ flow_of(struct udp_worker *w, uint32_t listener, const struct dgram *g)
 static void
 take_from_client(struct udp_worker *w, uint32_t listener, struct dgram *g)
 {
+	const struct app *app = &w->listeners[listener]->service->app;
 	struct tally *t = w->listeners[listener]->tally;
 	unsigned int held = dgrams_held(g);
+	struct udp_announced who;
 	const struct udp_side *s;
 	struct flow *f;
 
@@ -189,7 +167,13 @@ take_from_client(struct udp_worker *w, uint32_t listener, struct dgram *g)
 		tally_add(t, TALLY_DROP_GROUP, held);
 		return;
 	}
-	f = flow_of(w, listener, g);
+	who.there = false;
+	if (app->trusts > 0 && app_trusts(app, &g->peer) &&
+	    !udp_header_in(g, &who)) {
+		tally_add(t, TALLY_DROP_HEADER, held);
+		return;
+	}
+	f = flow_of(w, listener, g, &who);
 	if (f == NULL) {
 		tally_add(t, TALLY_DROP_NO_FLOW, held);
 		return;
@@ -253,22 +237,6 @@ udp_pass_flush(struct udp_worker *w)
 	close_over(w);
 }
 
-/* The origin echoes the header (its own addresses in it do not matter: the
- * socket says whose reply it is). */
-static bool
-strip_header(struct dgram *g)
-{
-	const struct view bytes = { g->data, g->len };
-	struct header_ends ends;
-	size_t used;
-
-	if (g->segment > 0 || header_spp_read(bytes, &ends, &used) != HEADER_OK)
-		return false;
-	g->data += used;
-	g->len -= (uint32_t)used;
-	return true;
-}
-
 /* False: not to be passed on. */
 static bool
 take_reply(struct udp_worker *w, struct flow *f, struct dgram *g)
@@ -279,7 +247,7 @@ take_reply(struct udp_worker *w, struct flow *f, struct dgram *g)
 	unsigned int held = dgrams_held(g);
 
 	tally_add(s->tally, TALLY_FROM_ORIGINS, held);
-	if (v->app.header == APP_HEADER_SIMPLE && !strip_header(g)) {
+	if (v->app.header == APP_HEADER_SIMPLE && !udp_header_strip(g)) {
 		tally_add(s->tally, TALLY_DROP_HEADER, held);
 		return false;
 	}
@@ -294,6 +262,10 @@ take_reply(struct udp_worker *w, struct flow *f, struct dgram *g)
 	g->peer = f->client;
 	if (l->wildcard)
 		g->local = f->edge;
+	if (f->named && !udp_header_back(w, f, g)) {
+		tally_add(s->tally, TALLY_DROP_HEADER, held);
+		return false;
+	}
 	return is_sendable(w, s, g);
 }
 

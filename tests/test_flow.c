@@ -477,6 +477,42 @@ unbound_ones_live_on(void **state)
 	flow_table_free(t);
 }
 
+/* Who was named by a peer is somebody else than who came by itself. */
+static void
+a_peer_is_part_of_the_key(void **state)
+{
+	const struct addr client = v4(1, 1), edge = v4(9, 53);
+	const struct addr peers[] = { v4(7, 1), v4(7, 2), v6(7, 1, 0) };
+	struct seen s;
+	struct flow_table *t = table(8, &s);
+	struct flow *direct = add(t, client, edge, START), *named[3];
+
+	(void)state;
+	assert_null(flow_via(t, direct));
+	for (size_t i = 0; i < 3; i++) {
+		assert_null(flow_find_via(t, &client, &edge, &peers[i]));
+		named[i] = add(t, client, edge, START);
+		assert_true(addr_equal(
+		    &flow_name(t, named[i], &peers[i])->peer, &peers[i]));
+	}
+	for (size_t i = 0; i < 3; i++) {
+		assert_ptr_equal(
+		    flow_find_via(t, &client, &edge, &peers[i]), named[i]);
+		assert_true(
+		    addr_equal(&flow_via(t, named[i])->peer, &peers[i]));
+	}
+	assert_ptr_equal(find(t, client, edge), direct);
+	flow_close(t, named[1], STATUS_CLOSED);
+	assert_null(flow_find_via(t, &client, &edge, &peers[1]));
+	flow_close(t, direct, STATUS_CLOSED);
+	assert_null(find(t, client, edge));
+	/* a place that is used again is nobody's */
+	assert_null(flow_via(t, add(t, client, edge, START)));
+	assert_ptr_equal(flow_find_via(t, &client, &edge, &peers[2]), named[2]);
+	flow_table_free(t);
+	assert_int_equal(s.closed, 5);
+}
+
 int
 main(void)
 {
@@ -492,6 +528,7 @@ main(void)
 		cmocka_unit_test(expiry_after_a_pause_is_bounded),
 		cmocka_unit_test(agrees_with_a_simple_model),
 		cmocka_unit_test(unbound_ones_live_on),
+		cmocka_unit_test(a_peer_is_part_of_the_key),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

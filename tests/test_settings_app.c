@@ -150,9 +150,6 @@ static const struct bad_yaml bad[] = {
 	    { "f:2:122: applications[0].proxy_protocol_timeout_s: expected a "
 	      "duration from 1 to 3600 s, such as 90s, 5m, 24h or 30d (a bare "
 	      "number is in s), got \"0\"" } },
-	{ UDP(DNS_TO ", proxy_protocol_from: 198.51.100.7"),
-	    { "f:2:117: applications[0].proxy_protocol_from: not built yet "
-	      "for UDP" } },
 };
 
 static void

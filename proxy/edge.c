@@ -250,8 +250,8 @@ take_out(struct edge_set *set, bool kept, bool closing)
 	set->count = left;
 }
 
-static void
-forget(struct edge_set *set)
+void
+edge_forget(struct edge_set *set)
 {
 	free(set->sockets);
 	free(set->fds);
@@ -284,7 +284,7 @@ void
 edge_undo(struct edge_set *set, struct edge_set *old)
 {
 	take_out(set, false, true);
-	forget(set);
+	edge_forget(set);
 	none_kept(old);
 }
 
@@ -292,7 +292,7 @@ void
 edge_close(struct edge_set *set)
 {
 	take_out(set, false, true);
-	forget(set);
+	edge_forget(set);
 }
 
 /* ---- out of service ---- */
@@ -345,6 +345,45 @@ edge_resume(struct edge_set *set, size_t app)
 			result = -1;
 	}
 	return result;
+}
+
+/* ---- what is not wanted any more ---- */
+
+int
+edge_join(struct edge_set *set, const struct edge_set *more)
+{
+	size_t n = set->count + more->count, q = set->queues;
+	struct edge_socket *sockets =
+	    realloc(set->sockets, (n + 1) * sizeof *sockets);
+	int *fds;
+
+	if (sockets == NULL)
+		return -1;
+	set->sockets = sockets;
+	fds = realloc(set->fds, (n * q + 1) * sizeof *fds);
+	if (fds == NULL)
+		return -1;
+	set->fds = fds;
+	for (size_t i = 0; i < more->count; i++)
+		sockets[set->count + i] = more->sockets[i];
+	for (size_t i = 0; i < more->count * q; i++)
+		fds[set->count * q + i] = more->fds[i];
+	set->count = n;
+	return 0;
+}
+
+void
+edge_part(struct edge_set *set, const struct edge_set *more)
+{
+	set->count -= more->count;
+}
+
+void
+edge_close_tcp(struct edge_set *set)
+{
+	for (size_t i = 0; i < set->count; i++)
+		set->sockets[i].kept = set->sockets[i].proto == SOCK_TCP;
+	take_out(set, true, true);
 }
 
 /* ---- views ---- */

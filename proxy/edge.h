@@ -50,6 +50,17 @@ void edge_undo(struct edge_set *set, struct edge_set *old);
 void edge_close(struct edge_set *set);
 
 /*
+ * A reload may want back what flows still linger on. edge_join() puts a copy
+ * of `more` at the end of `set`, 0 or -1 with errno; edge_part() takes it away
+ * again, and edge_forget() is for the one of the two that is not used further.
+ */
+int edge_join(struct edge_set *set, const struct edge_set *more);
+void edge_part(struct edge_set *set, const struct edge_set *more);
+void edge_forget(struct edge_set *set);
+/* Closes the listeners of TCP in it: a session has a socket of its own. */
+void edge_close_tcp(struct edge_set *set);
+
+/*
  * The TCP sockets of an application refuse, when no worker looks at them; and
  * listen again: -1 with errno, and those that could do.
  */

@@ -426,7 +426,8 @@ tick_event(struct ev_loop *loop, ev_timer *w, int events)
 		ev_break(loop, EVBREAK_ALL);
 	if (!proxy_pause_drained(p) || !proxy_close_retired(p) || p->stopping)
 		return;
-	ev_timer_stop(loop, w);
+	if (p->retired.count == 0)
+		ev_timer_stop(loop, w);
 	if (p->reload_waits)
 		proxy_reload(p); /* may start it again */
 }

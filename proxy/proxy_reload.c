@@ -63,11 +63,17 @@ proxy_configure(struct proxy *p)
 bool
 proxy_close_retired(struct proxy *p)
 {
+	bool lingers = false;
+
 	for (size_t i = 0; p->retired.count > 0 && i < p->worker_count; i++) {
 		if (!pworker_settled(p->workers[i]))
 			return false;
+		lingers |= pworker_lingers(p->workers[i]);
 	}
-	edge_close(&p->retired);
+	if (lingers)
+		edge_close_tcp(&p->retired);
+	else
+		edge_close(&p->retired);
 	return true;
 }
 
@@ -137,6 +143,7 @@ apply(struct proxy *p, struct proxy_settings *fresh, struct edge_set *edges,
 	apply_discovery(p, discovery);
 	edge_commit(edges, &p->edges);
 	edge_tune(edges, fresh->app);
+	edge_forget(&p->retired); /* what there was of it is in p->edges */
 	p->retired = p->edges;
 	p->edges = *edges;
 	proxy_drop_services(p->services, p->current->apps);
@@ -153,7 +160,7 @@ apply(struct proxy *p, struct proxy_settings *fresh, struct edge_set *edges,
 }
 
 static int
-try_reload(struct proxy *p, struct proxy_settings *fresh)
+open_and_apply(struct proxy *p, struct proxy_settings *fresh)
 {
 	struct edge_options o = proxy_edge_options(p->started);
 	struct pworker_config **configs = NULL;
@@ -177,6 +184,20 @@ try_reload(struct proxy *p, struct proxy_settings *fresh)
 	}
 	apply(p, fresh, &edges, services, discovery, configs);
 	return 0;
+}
+
+/* What went away by an earlier reload may come back by this one. */
+static int
+try_reload(struct proxy *p, struct proxy_settings *fresh)
+{
+	if (edge_join(&p->edges, &p->retired) != 0) {
+		log_error("reload: %s", strerror(errno));
+		return -1;
+	}
+	if (open_and_apply(p, fresh) == 0)
+		return 0;
+	edge_part(&p->edges, &p->retired);
+	return -1;
 }
 
 void

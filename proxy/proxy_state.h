@@ -100,8 +100,8 @@ bool proxy_pause_drained(struct proxy *p);
 
 /* SIGHUP: all of it, or nothing. */
 void proxy_reload(struct proxy *p);
-/* Closes the sockets of before a reload once no worker looks at them; true:
- * all are closed. */
+/* Closes the sockets of before a reload once no worker looks at them; those of
+ * UDP when no flow is left on them. True: no worker looks at the others. */
 bool proxy_close_retired(struct proxy *p);
 
 #endif

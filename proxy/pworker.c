@@ -324,6 +324,12 @@ pworker_settled(const struct pworker *w)
 	return atomic_load(&w->adopted) == atomic_load(&w->handed);
 }
 
+bool
+pworker_lingers(const struct pworker *w)
+{
+	return udp_worker_lingers(w->udp);
+}
+
 void
 pworker_stop(struct pworker *w, uint64_t ends_ns)
 {

@@ -56,6 +56,8 @@ void pworker_configure(struct pworker *w, struct pworker_config *config);
 void pworker_resolved(struct pworker *w);
 /* It has taken what was handed over: sockets not listed may be closed. */
 bool pworker_settled(const struct pworker *w);
+/* Flows go on at sockets of UDP that are not listed any more. */
+bool pworker_lingers(const struct pworker *w);
 /*
  * Asks it to accept no more and to end with its last session; sessions that
  * are open at `ends_ns` (monotonic) are reset. May be said again, to hurry.

@@ -128,7 +128,7 @@ free_listener(struct udp_worker *w, size_t i)
 
 	/* Closing is not enough: the open file may be the edge set's too. */
 	(void)epoll_ctl(w->epoll, EPOLL_CTL_DEL, l->fd, NULL);
-	if (l->draining)
+	if (l->fd != l->edge_fd)
 		close(l->fd);
 	service_release(l->service);
 	free(l);
@@ -198,6 +198,7 @@ tick_event(struct ev_loop *loop, ev_timer *timer, int what)
 		else
 			draining = true;
 	}
+	atomic_store(&w->lingers, draining);
 	if (flow_count(w->table) == 0 && !draining)
 		ev_timer_stop(loop, timer);
 }
@@ -249,7 +250,7 @@ add_listener(struct udp_worker *w, const struct post *p, size_t place)
 	if (l == NULL)
 		return -1;
 	l->edge = p->edge;
-	l->fd = p->fd;
+	l->fd = l->edge_fd = p->fd;
 	l->wildcard = addr_is_wildcard(&p->edge);
 	if (udp_watch(w, l->fd, UDP_LISTENER | place) != 0) {
 		free(l);
@@ -264,7 +265,7 @@ add_listener(struct udp_worker *w, const struct post *p, size_t place)
 static bool
 serves(const struct udp_listener *l, const struct post *p)
 {
-	return l != NULL && !l->draining && l->fd == p->fd &&
+	return l != NULL && l->edge_fd == p->fd &&
 	    addr_equal(&l->edge, &p->edge);
 }
 
@@ -280,13 +281,16 @@ retire(struct udp_worker *w, uint32_t i)
 	int own;
 
 	udp_pass_clients(w, i);
+	l->draining = true;
+	atomic_store(&w->lingers, true);
+	ev_timer_again(w->setup.loop, &w->tick);
+	if (l->fd != l->edge_fd)
+		return; /* not the first time */
 	epoll_ctl(w->epoll, EPOLL_CTL_DEL, l->fd, NULL);
 	own = fcntl(l->fd, F_DUPFD_CLOEXEC, 3);
-	l->draining = true;
 	l->fd = own;
 	if (own >= 0)
 		(void)udp_watch(w, own, UDP_LISTENER | i);
-	ev_timer_again(w->setup.loop, &w->tick);
 }
 
 static void
@@ -298,6 +302,7 @@ switch_service(
 	l->service = service_hold(v);
 	l->tally = tally_book_sheet(v->book, w->setup.worker);
 	service_release(old);
+	l->draining = false;
 	/* datagrams that are looked at one by one do not come as runs */
 	sock_udp_gro(l->fd,
 	    v->app.header == APP_HEADER_OFF && v->app.trusts == 0 &&
@@ -323,8 +328,11 @@ index_by_fd(
 	for (size_t i = 0; i < w->listeners_cap; i++) {
 		const struct udp_listener *l = w->listeners[i];
 
-		if (l != NULL && !l->draining && (size_t)l->fd < *len)
-			by_fd[l->fd] = (uint32_t)i;
+		if (l == NULL || (size_t)l->edge_fd >= *len)
+			continue;
+		/* a number that one had may be another's by now */
+		if (!l->draining || by_fd[l->edge_fd] == DGRAMS_NONE)
+			by_fd[l->edge_fd] = (uint32_t)i;
 	}
 	return by_fd;
 }
@@ -340,7 +348,7 @@ add_new(
 		uint32_t at = by_fd[posts[i].fd];
 
 		if (at != DGRAMS_NONE && serves(w->listeners[at], &posts[i]))
-			continue;
+			continue; /* also one that drains: it comes back */
 		place = free_place(w, (size_t)(place + 1));
 		if (add_listener(w, &posts[i], (size_t)place) != 0)
 			return -1;
@@ -473,6 +481,12 @@ udp_worker_free(struct udp_worker *w)
 	if (w->epoll >= 0)
 		close(w->epoll);
 	free(w);
+}
+
+bool
+udp_worker_lingers(const struct udp_worker *w)
+{
+	return atomic_load(&w->lingers);
 }
 
 size_t

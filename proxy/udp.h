@@ -44,8 +44,8 @@ void udp_worker_free(struct udp_worker *w); /* closes all flows */
  * Serves these posts (their sockets stay the caller's, services are held) and
  * lets go of those of before that are not among them: their flows go on, on a
  * descriptor of our own, until they are idle or their service's time is up;
- * nothing new begins there. A post that stays serves new flows by its new
- * service. 0, or -1 with errno and everything as it was.
+ * nothing new begins there. A post that stays, or comes back before they have
+ * ended, serves new flows by its new service. 0, or -1 with errno and everything as it was.
  */
 int udp_worker_listen(struct udp_worker *w, const struct post *posts, size_t n);
 
@@ -58,6 +58,10 @@ void udp_worker_end_by(struct udp_worker *w, uint64_t ends_ns);
 
 /* As sessions_list(): rows of flows, until a->done. */
 void udp_worker_list(struct udp_worker *w, struct live_ask *a);
+
+/* From any thread: flows go on at a socket that was let go of. While that is
+ * so it can be had back, if its owner has kept it open. */
+bool udp_worker_lingers(const struct udp_worker *w);
 
 size_t udp_worker_flows(const struct udp_worker *w);
 

@@ -19,10 +19,11 @@ struct udp_listener {
 	struct service *service; /* held; NULL: this place is free */
 	struct tally *tally; /* of the service, this worker's sheet */
 	struct addr edge;
-	int fd;
+	int fd; /* the edge set's, or a duplicate of our own */
+	int edge_fd; /* the edge set's, as long as it holds the socket */
 	bool wildcard; /* local addresses come with each datagram */
 	bool wanted; /* by the posts of the last udp_worker_listen() */
-	bool draining; /* fd is our own; flows go on, none begins */
+	bool draining; /* flows go on, none begins */
 	uint32_t flows;
 };
 
@@ -56,6 +57,7 @@ struct udp_worker {
 	uint64_t now_ns, now_ms; /* monotonic, as of the last wake-up */
 	uint64_t all_end_ns; /* stopping: when all flows must be gone; or 0 */
 	uint64_t service_ends_ns; /* the first end of a service; 0: none */
+	_Atomic bool lingers; /* a listener that is draining has flows */
 	struct limit *told, *told_client; /* lines about refused clients */
 	struct log_gate no_socket;
 };

@@ -398,6 +398,33 @@ def test_a_removed_application_drains(proxy, origin, client):
     harness.until(is_free, "the port is free")
 
 
+def test_a_removed_application_comes_back_while_it_drains(
+        proxy, origin, client):
+    """The port is its flows', not somebody else's: no bind in vain."""
+    o = origin(port_of_peer)
+    p = proxy(o, daemon={"drain_s": 300})
+    other = application(harness.free_port(), o, name="other")
+    early = client(p)
+    flow = early.ask(b"1")
+    for n in range(3):
+        assert p.reload([other]) == "reloaded"
+        assert early.ask(b"2") == flow
+        late = client(p)
+        late.send(b"nobody new is let in")
+        assert late.receive(FAR_S) is None
+        # a reload that fails leaves it as it was
+        assert p.reload([dict(p.app, edge_ips=["192.0.2.1"])]) == \
+            "reload failed"
+        assert early.ask(b"3") == flow
+        assert p.reload([p.app] if n % 2 else
+                        [dict(p.app, name="another")]) == "reloaded"
+        harness.until(lambda: client(p).ask(b"4") != flow, "new ones")
+        assert early.ask(b"5") == flow
+    assert not p.events(Event="disconnect")
+    p.stop()
+    p.all_ended(4)
+
+
 def test_sigterm_waits_for_flows_in_use(proxy, origin, client):
     p = proxy(origin(), daemon={"drain_s": 3})
     c = client(p)

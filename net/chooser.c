@@ -1,6 +1,7 @@
 #include "net/chooser.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/bpf.h>
 #include <stddef.h>
 #include <string.h>
@@ -120,4 +121,23 @@ chooser_attach(int netns, int socket, uint16_t port)
 		close(program);
 	errno = saved;
 	return link;
+}
+
+int
+chooser_count(void)
+{
+	union bpf_attr attr;
+	int netns = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+	int result, saved;
+
+	if (netns < 0)
+		return -1;
+	memset(&attr, 0, sizeof attr);
+	attr.query.target_fd = (uint32_t)netns;
+	attr.query.attach_type = BPF_SK_LOOKUP;
+	result = bpf(BPF_PROG_QUERY, &attr);
+	saved = errno;
+	close(netns);
+	errno = saved;
+	return result < 0 ? -1 : (int)attr.query.prog_cnt;
 }

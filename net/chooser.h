@@ -14,4 +14,7 @@
  */
 int chooser_attach(int netns, int socket, uint16_t port);
 
+/* How many such programs this network has, of whomever; -1 with errno. */
+int chooser_count(void);
+
 #endif

@@ -65,7 +65,8 @@ portlook_scan(struct portlook *l, enum sock_proto proto, uint16_t port)
 
 	memset(l, 0, sizeof *l);
 	l->found = calloc(LOOK_MAX, sizeof *l->found);
-	l->sockets = calloc(LOOK_MAX, sizeof *l->sockets);
+	/* and room for a newcomer */
+	l->sockets = calloc(LOOK_MAX + 1, sizeof *l->sockets);
 	if (l->found == NULL || l->sockets == NULL)
 		return -1;
 	found = portscan_port(proto, port, true, l->found, LOOK_MAX);
@@ -97,6 +98,21 @@ portlook_newcomer(struct portrules_socket *s, enum sock_proto proto,
 	s->reuseport = o->reuseport;
 	s->v6only = o->v6only && a->sa.sa_family == AF_INET6;
 	s->device = o->device != NULL ? if_nametoindex(o->device) : 0;
+}
+
+size_t
+portlook_add(struct portlook *l, const struct portrules_socket *newcomer)
+{
+	size_t i = l->n;
+
+	l->sockets[i] = *newcomer;
+	l->rules.n = i + 1;
+	if (portrules_bind(&l->rules, i).error != 0)
+		return PORTRULES_NOBODY;
+	if (newcomer->proto == SOCK_TCP &&
+	    portrules_listen(&l->rules, i).error != 0)
+		return PORTRULES_NOBODY;
+	return i;
 }
 
 char *

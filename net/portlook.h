@@ -28,6 +28,13 @@ void portlook_free(struct portlook *l);
 void portlook_newcomer(struct portrules_socket *s, enum sock_proto proto,
     const struct addr *a, const struct sock_opts *o);
 
+/*
+ * Binds the newcomer in the model, beside the live ones; and TCP listens. Its
+ * index, or PORTRULES_NOBODY when that does not work.
+ */
+size_t
+portlook_add(struct portlook *l, const struct portrules_socket *newcomer);
+
 /* "pid 812 (roughtimed), uid 998, on 0.0.0.0:2002": returns buf. */
 char *
 portlook_owner(char *buf, size_t len, const struct portscan_socket *holder);

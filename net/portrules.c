@@ -372,6 +372,16 @@ find_fix(const struct portrules *p, const struct portrules_socket *newer)
 	return PORTRULES_FIX_OTHER_ADDRESS;
 }
 
+bool
+portrules_in_the_way(
+    const struct portrules *p, const struct portrules_socket *newer, size_t i)
+{
+	const struct portrules_socket *s = &p->sockets[i];
+
+	return s->bound && apart(s, newer) == PORTRULES_FREE &&
+	    refuses(judge(s, newer));
+}
+
 struct portrules_verdict
 portrules_predict(
     const struct portrules *p, const struct portrules_socket *newer)

@@ -143,6 +143,10 @@ struct portrules_verdict {
 struct portrules_verdict portrules_predict(
     const struct portrules *p, const struct portrules_socket *newer);
 
+/* Would socket i alone refuse the newcomer? There may be several. */
+bool portrules_in_the_way(
+    const struct portrules *p, const struct portrules_socket *newer, size_t i);
+
 /*
  * The life of socket i of the array. Each does what the kernel would; on an
  * error nothing changed. `fix` is not filled in.

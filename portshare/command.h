@@ -9,6 +9,8 @@ enum command_status {
 };
 
 int matrix_command(int argc, char **argv);
+int predict_command(int argc, char **argv);
+int who_command(int argc, char **argv);
 
 /* "portshare: WHY WHAT" and the usage on stderr; COMMAND_FAILED. */
 int command_usage(const char *why, const char *what);

@@ -13,19 +13,30 @@ static const struct {
 	const char *name;
 	int (*run)(int argc, char **argv);
 } commands[] = {
+	{ "predict", predict_command },
+	{ "who", who_command },
 	{ "matrix", matrix_command },
 };
 
 static void
 usage(FILE *to)
 {
-	fputs("usage: portshare matrix [--json|--markdown|--html] [-o FILE]\n"
+	fputs("usage: portshare predict udp|tcp ADDRESS:PORT\n"
+	      "           [--flags reuseaddr,reuseport,v6only] [--uid USER]\n"
+	      "           [--device NAME] [--json]\n"
+	      "       portshare who udp|tcp ADDRESS:PORT\n"
+	      "           [--from ADDRESS:PORT] [--device NAME] [--json]\n"
+	      "       portshare matrix [--json|--markdown|--html] [-o FILE]\n"
+	      "  predict    would such a bind work; who is in the way, why,\n"
+	      "             and the smallest change that would help\n"
+	      "  who        which live socket gets a datagram or connection\n"
 	      "  matrix     two and three sockets on one port in every\n"
 	      "             combination, on this kernel and in the model\n"
 	      "  --json, --markdown, --html    instead of a summary\n"
 	      "  -o, --output FILE    not to standard output\n"
 	      "  -h, --help    -V, --version\n"
-	      "Exit status: 0 holds, 1 usage or failure, 2 differs.\n",
+	      "Exit status: 0 will bind, somebody, holds; 1 usage or failure;\n"
+	      "2 will not bind, nobody, differs.\n",
 	    to);
 }
 

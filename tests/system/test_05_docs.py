@@ -2,6 +2,7 @@
 import json
 import os
 import re
+import socket
 import subprocess
 
 import harness
@@ -172,6 +173,17 @@ def test_examples_of_roughtime(tmp_path, start):
                              f"127.0.0.1:{server.port} {keys[0].public_text}",
                              command)
         assert shell(tmp_path, command)
+
+
+def test_examples_of_portshare(tmp_path):
+    port = harness.free_port()
+    for command in examples(MANUALS["portshare"]):
+        command = command.replace(":2002", f":{port}")
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as holder:
+            if "who" in command:
+                holder.bind(("127.0.0.1", port))
+            assert shell(tmp_path, command) or (tmp_path /
+                                                "matrix.html").exists()
 
 
 def test_shipped_config_and_the_manuals_example_load(tmp_path, identity):

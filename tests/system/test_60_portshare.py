@@ -1,7 +1,10 @@
 """portshare: the matrix, run and shown; what it says when it differs."""
+import contextlib
 import json
 import os
 import re
+import select
+import socket
 import subprocess
 
 import harness
@@ -148,3 +151,247 @@ def test_usage_errors():
         p = harness.run("portshare", *argv, check=False)
         assert p.returncode == 1 and "usage: portshare" in p.stderr, argv
         assert not p.stdout
+
+
+# predict and who: live sockets of real programs, then the kernel is asked
+
+def bound(kind, address, port, *flags):
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    s = socket.socket(family, kind)
+    for flag in flags:
+        s.setsockopt(socket.SOL_SOCKET, flag, 1)
+    s.bind((address, port))
+    if kind == socket.SOCK_STREAM:
+        s.listen()
+    return s
+
+
+def predict(*argv, prefix=()):
+    p = subprocess.run([*prefix, harness.BUILD / "portshare", "predict",
+                        *map(str, argv), "--json"], text=True, timeout=60,
+                       stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    told = json.loads(p.stdout)
+    assert p.returncode == (0 if told["will_bind"] else 2), p.stderr
+    return told
+
+
+def who(*argv):
+    p = harness.run("portshare", "who", *argv, "--json", check=False)
+    told = json.loads(p.stdout)
+    assert p.returncode == (0 if told["receivers"] else 2), p.stderr
+    return told
+
+
+UDP, TCP = socket.SOCK_DGRAM, socket.SOCK_STREAM
+ADDR, PORT = socket.SO_REUSEADDR, socket.SO_REUSEPORT
+
+
+@pytest.mark.parametrize("kind,held,wanted,rule,fix", [
+    (UDP, (), (), "no-flag", "both-reuseaddr"),
+    (UDP, (ADDR,), (), "newer-lacks-flag", "newcomer-reuseaddr"),
+    (UDP, (), (ADDR,), "older-lacks-flag", "holder-reuseaddr"),
+    (UDP, (ADDR,), (ADDR,), "both-reuseaddr", None),
+    (UDP, (PORT,), (PORT,), "both-reuseport", None),
+    (UDP, (ADDR,), (PORT,), "flags-differ", "newcomer-reuseaddr"),
+    (TCP, (ADDR,), (ADDR,), "listening", "both-reuseport"),
+    (TCP, (PORT,), (), "newer-lacks-flag", "newcomer-reuseport"),
+    (TCP, (PORT,), (PORT,), "both-reuseport", None),
+])
+def test_predict_is_what_then_happens(kind, held, wanted, rule, fix):
+    port, names = harness.free_port(), {ADDR: "reuseaddr", PORT: "reuseport"}
+    flags = ["--flags", ",".join(names[f] for f in wanted)] if wanted else []
+    protocol = "udp" if kind == UDP else "tcp"
+    with bound(kind, "0.0.0.0", port, *held) as s:
+        told = predict(protocol, f"127.0.0.1:{port}", *flags)
+        assert told["rule"] == rule and told["certain"]
+        assert told.get("fix", {}).get("change") == fix
+        assert told["holder"]["pid"] == os.getpid()
+        assert told["holder"]["fd"] == s.fileno()
+        assert told["holder"]["reuseaddr"] == (ADDR in held)
+        if told["will_bind"]:
+            bound(kind, "127.0.0.1", port, *wanted).close()
+        else:
+            with pytest.raises(OSError, match="in use"):
+                bound(kind, "127.0.0.1", port, *wanted)
+        if fix and fix.startswith("newcomer-"):
+            flag = {v: k for k, v in names.items()}[fix.split("-")[1]]
+            bound(kind, "127.0.0.1", port, *wanted, flag).close()
+
+
+@pytest.mark.parametrize("kind,flag", [(UDP, ADDR), (TCP, PORT)])
+def test_the_command_for_the_holder_mends_a_running_server(
+        as_root, kind, flag):
+    """Another process, which knows nothing of it, goes on as before."""
+    port = harness.free_port()
+    protocol = "udp" if kind == UDP else "tcp"
+    name = "reuseaddr" if flag == ADDR else "reuseport"
+    server = subprocess.Popen(
+        ["python3", "-c", f"""
+import socket
+s = socket.socket(socket.AF_INET, {int(kind)})
+s.bind(("0.0.0.0", {port}))
+if {kind == TCP}: s.listen()
+print("bound", flush=True)
+input()"""], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        assert server.stdout.readline() == "bound\n"
+        told = predict(protocol, f"127.0.0.1:{port}", "--flags", name)
+        assert told["holder"]["pid"] == server.pid
+        assert told["fix"]["change"] == f"holder-{name}"
+        (how,) = told["fix"]["how"]
+        subprocess.run(["sh", "-euc", how.removeprefix("holder: ")],
+                       check=True, timeout=60)
+        assert predict(protocol, f"127.0.0.1:{port}", "--flags",
+                       name)["will_bind"]
+        bound(kind, "127.0.0.1", port, flag).close()
+    finally:
+        server.communicate("\n", timeout=harness.PATIENCE_S)
+
+
+def test_predict_names_roughtimed_and_the_daemon_says_the_same(
+        start, tmp_path):
+    daemon = start()
+    told = predict("udp", f"127.0.0.1:{daemon.port}")
+    assert not told["will_bind"] and told["certain"]
+    assert told["holder"]["command"] == "roughtimed"
+    p = harness.run("portshare", "predict", "udp", f"127.0.0.1:{daemon.port}",
+                    check=False)
+    assert "(roughtimed)" in p.stdout and told["why"] in p.stdout
+    keys = harness.Identity(tmp_path, "second")
+    p = harness.run("roughtimed", "-k", keys.path, "-l",
+                    f"127.0.0.1:{daemon.port}", check=False)
+    assert p.returncode == 1
+    assert told["why"] in p.stderr and "smallest change" in p.stderr
+    assert f"pid {told['holder']['pid']} (roughtimed)" in p.stderr
+
+
+def test_predict_of_several_holders_names_each():
+    port = harness.free_port()
+    with bound(UDP, "127.0.0.2", port), bound(UDP, "127.0.0.3", port):
+        told = predict("udp", f"0.0.0.0:{port}", "--flags", "reuseaddr")
+        held = {told["holder"]["address"],
+                *(o["address"] for o in told["also"])}
+        assert held == {f"127.0.0.2:{port}", f"127.0.0.3:{port}"}
+        told = predict("udp", f"[::]:{port}")
+        assert told["fix"]["change"] == "newcomer-v6only"
+        assert predict("udp", f"[::]:{port}", "--flags",
+                       "v6only")["will_bind"]
+
+
+def test_predict_warns_of_a_steal_and_of_any_user():
+    port = harness.free_port()
+    with bound(UDP, "127.0.0.1", port, ADDR):
+        p = harness.run("portshare", "predict", "udp", f"127.0.0.1:{port}",
+                        "--flags", "reuseaddr", "--uid", "nobody")
+        assert "will bind" in p.stdout
+        assert "TAKE every packet" in p.stdout
+        assert "any local user" in p.stdout
+
+
+@pytest.mark.parametrize("argv,error,why", [
+    (("udp", "192.0.2.77:2002"), "EADDRNOTAVAIL", "no interface"),
+    (("tcp", "127.0.0.1:70", "--uid", "nobody"), "EACCES", "low port"),
+])
+def test_predict_knows_other_errors(argv, error, why):
+    told = predict(*argv)
+    assert told["error"] == error and why in told["why"]
+
+
+def test_predict_without_root_says_what_it_cannot_see(as_root):
+    port = harness.free_port()
+    nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+    with bound(UDP, "127.0.0.1", port, ADDR):
+        told = predict("udp", f"127.0.0.1:{port}", "--flags", "reuseaddr",
+                       prefix=nobody)
+        assert not told["will_bind"] and not told["certain"]
+        assert "pid" not in told["holder"] and told["holder"]["uid"] == 0
+        told = predict("udp", f"127.0.0.1:{port}", prefix=nobody)
+        assert not told["will_bind"] and told["certain"]  # no flag, no doubt
+
+
+def test_a_restart_meets_what_is_left_of_a_connection():
+    """TIME_WAIT: whose flags nobody can see any more."""
+    port = harness.free_port()
+    with bound(TCP, "127.0.0.1", port) as s:
+        client = socket.create_connection(("127.0.0.1", port))
+        served, _ = s.accept()
+        served.close()
+        assert client.recv(1) == b""
+        client.close()
+    told = predict("tcp", f"127.0.0.1:{port}")
+    assert told["holder"]["state"] == "time-wait" and not told["will_bind"]
+    with pytest.raises(OSError, match="in use"):
+        bound(TCP, "127.0.0.1", port)
+
+
+def received(sockets, address, port, sender=None):
+    with contextlib.ExitStack() as stack:
+        if sender is None:
+            sender = stack.enter_context(socket.socket(
+                sockets[0].family, socket.SOCK_DGRAM))
+        sender.sendto(b"x", (address, port))
+        ready = harness.until(
+            lambda: select.select(sockets, [], [], 0)[0], "a datagram")
+        assert len(ready) == 1
+        ready[0].recv(10)
+        return ready[0].fileno()
+
+
+def test_who_is_who_really_gets_it():
+    port = harness.free_port()
+    wild = bound(UDP, "0.0.0.0", port, ADDR)
+    near = bound(UDP, "127.0.0.1", port, ADDR)
+    newest = bound(UDP, "127.0.0.1", port, ADDR)
+    everybody = [wild, near, newest]
+    for address, level, tie, fd in (
+            ("127.0.0.1", "exact", "newest", newest.fileno()),
+            ("127.0.0.2", "wildcard", "only", wild.fileno())):
+        told = who("udp", f"{address}:{port}")
+        assert (told["level"], told["tie"]) == (level, tie)
+        assert [r["fd"] for r in told["receivers"]] == [fd]
+        assert received(everybody, address, port) == fd
+        assert len(told["others"]) == 2
+    with bound(UDP, "127.0.0.1", 0) as friend:
+        near.connect(friend.getsockname())
+        peer = "127.0.0.1:%d" % friend.getsockname()[1]
+        told = who("udp", f"127.0.0.1:{port}", "--from", peer)
+        assert told["level"] == "connected"
+        assert told["receivers"][0]["fd"] == near.fileno()
+        assert received(everybody, "127.0.0.1", port,
+                        friend) == near.fileno()
+        told = who("udp", f"127.0.0.1:{port}")
+        assert told["receivers"][0]["fd"] == newest.fileno()
+    for s in everybody:
+        s.close()
+    assert who("udp", f"127.0.0.1:{port}")["level"] == "nobody"
+
+
+def test_who_names_a_whole_group():
+    port = harness.free_port()
+    with bound(TCP, "127.0.0.1", port, PORT) as a, \
+            bound(TCP, "127.0.0.1", port, PORT) as b:
+        told = who("tcp", f"127.0.0.1:{port}")
+        assert told["split"] and told["tie"] == "group"
+        assert {r["fd"] for r in told["receivers"]} == {a.fileno(),
+                                                        b.fileno()}
+        p = harness.run("portshare", "who", "tcp", f"127.0.0.1:{port}")
+        assert "rule 3: the exact local address" in p.stdout
+        assert p.stdout.count(f"pid {os.getpid()}") == 2
+
+
+@pytest.mark.parametrize("argv,word", [
+    (["predict"], "expected: udp|tcp"),
+    (["predict", "sctp", "127.0.0.1:1"], "neither udp nor tcp"),
+    (["predict", "udp", "127.0.0.1"], "127.0.0.1"),
+    (["predict", "udp", "127.0.0.1:0"], "port 0"),
+    (["predict", "udp", "127.0.0.1:1", "--flags", "magic"], "magic"),
+    (["predict", "udp", "127.0.0.1:1", "--uid", "no such"], "no such"),
+    (["predict", "udp", "127.0.0.1:1", "--device", "nix0"], "nix0"),
+    (["predict", "udp", "127.0.0.1:1", "--from", "127.0.0.1:2"], "option"),
+    (["who", "udp", "0.0.0.0:1"], "wildcard"),
+    (["who", "udp", "127.0.0.1:1", "--flags", "reuseaddr"], "option"),
+    (["who", "udp", "127.0.0.1:1", "--from", "[::1]:2"], "family"),
+])
+def test_usage_errors_of_predict_and_who(argv, word):
+    p = harness.run("portshare", *argv, check=False)
+    assert p.returncode == 1 and word in p.stderr and not p.stdout

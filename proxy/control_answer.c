@@ -88,6 +88,20 @@ set_state(json_t *row, struct service *v, uint64_t now_ns)
 			ends_ns > now_ns ? (ends_ns - now_ns) / 1000000 : 0));
 }
 
+/* Why it has no origins, if origin_dns is why. */
+static void
+set_unresolved(json_t *row, struct service *v)
+{
+	int resolution = atomic_load(&v->resolution);
+
+	if (resolution == STATUS_OPEN)
+		return;
+	json_object_set_new(row, "unresolved",
+	    json_string(resolution == SERVICE_RESOLVING
+		    ? "resolving"
+		    : status_str((enum status)resolution)));
+}
+
 static void
 tell_application(struct control_connection *c)
 {
@@ -109,6 +123,7 @@ tell_application(struct control_connection *c)
 	    "edges", edges_of(&v->app), "origins", number(n), "live",
 	    number(service_live(v)), "begun", number(begun(v)));
 	set_state(row, v, now_ns);
+	set_unresolved(row, v);
 	control_row(c, row);
 }
 

@@ -103,6 +103,9 @@ put_state(struct cells *c, const json_t *row)
 	if (left > 0)
 		snprintf(room(c), TABLE_CELL, "%s, ends in %s",
 		    ctl_text(row, "state"), when_span_ms(span, left));
+	else if (json_object_get(row, "unresolved") != NULL)
+		snprintf(room(c), TABLE_CELL, "%s, no origin: %s",
+		    ctl_text(row, "state"), ctl_text(row, "unresolved"));
 	else
 		put(c, ctl_text(row, "state"));
 }

@@ -2,6 +2,7 @@
 and operators see when it is not."""
 import collections
 import contextlib
+import json
 import re
 import socket
 import struct
@@ -65,6 +66,7 @@ def proxy(tmp_path, dns):
         app.update(rules)
         p = L4proxyd(tmp_path, [app], name=f"l4proxyd-{len(running)}",
                      **{"resolvers": [dns.url()], "drain_s": 0,
+                        "control": str(tmp_path / "run" / "control"),
                         **(daemon or {})})
         p.port, p.app = edge, app
         running.append(p)
@@ -91,6 +93,12 @@ def moves_to(p, address):
     """New sessions come to be at this address, and stay there."""
     harness.until(lambda: visit(p) == address, f"sessions at {address}")
     assert visits(p, 4) == {address: 4}
+
+
+def control(p, what):
+    """The rows of a listing of l4proxyctl."""
+    out = harness.run("l4proxyctl", "-s", p.config["control"], "--json", what)
+    return [json.loads(line) for line in out.stdout.splitlines()]
 
 
 def asked_again(dns, name=NAME, times=1):
@@ -333,11 +341,17 @@ def test_no_origin_at_start_and_then_one(dns, origins, proxy, fault, status):
     p.expect_log("is not resolved: .*; it has no origin")
     assert is_turned_away(p.port)
     event = p.expect_events(1, Event="resolveOrigin", Status=status)[0]
+    text = harness.run("l4proxyctl", "-s", p.config["control"],
+                       "applications").stdout
+    assert re.search("serving, no origin: (resolving )?the origin's name",
+                     text)
     assert event["OriginIP"] in ("", None) and event["ClientIP"] == "127.0.0.1"
     dns.rcode.clear()
     dns.set(NAME, "A", "127.0.0.2")
     p.expect_log("is resolved again")
     assert visit(p) == "127.0.0.2"
+    assert "unresolved" not in control(p, "applications")[0]
+    assert control(p, "origins")[0]["address"] == f"127.0.0.2:{port}"
     assert not p.events(Event="originError")
 
 
@@ -352,6 +366,9 @@ def test_sessions_wait_for_the_first_answer(dns, origins, proxy):
             c.sendall(b"early")
         asked_again(dns)
         assert not p.events()
+        rows = control(p, "sessions")
+        assert [r["state"] for r in rows] == 8 * ["resolving"]
+        assert control(p, "applications")[0]["unresolved"] == "resolving"
         dns.rcode.clear()
         for c in early:
             assert read_exactly(c, 21) == b"127.0.0.2".ljust(16) + b"early"

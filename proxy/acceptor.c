@@ -12,12 +12,14 @@
 #define ACCEPT_ROUND 16 /* connections taken in one turn of a listener */
 #define LAST_LOOK 4096 /* and before a listener is left for good */
 #define PAUSE_S 0.5
+#define GRACE_S 0.1 /* who had begun to connect may still arrive */
 
 struct door {
 	ev_io io; /* first: a watcher is its door */
 	struct acceptor *acceptor;
 	struct service *service;
 	struct addr edge;
+	bool held; /* is left soon: see tcp_hold() */
 };
 
 struct acceptor {
@@ -26,6 +28,11 @@ struct acceptor {
 	struct tally_worker *tally;
 	struct door *doors;
 	size_t count;
+	struct door *leaving; /* their services are held */
+	size_t leaving_count;
+	ev_timer grace; /* until those are left */
+	acceptor_left_fn *left;
+	void *context;
 	ev_timer pause; /* until accept is tried again */
 	int reserve_fd; /* given up to refuse a client when fds run out */
 	struct log_gate no_fd, fault;
@@ -95,7 +102,7 @@ accept_fault(struct acceptor *a, int listener)
 }
 
 static void
-take(struct door *d, int most, bool held)
+take(struct door *d, int most)
 {
 	struct acceptor *a = d->acceptor;
 	struct addr peer;
@@ -107,7 +114,7 @@ take(struct door *d, int most, bool held)
 			accept_fault(a, d->io.fd);
 			return;
 		}
-		if (held)
+		if (d->held)
 			tcp_hold(fd, false);
 		session_begin(a->sessions, d->service, fd, &peer, &d->edge);
 	}
@@ -118,12 +125,79 @@ accept_event(struct ev_loop *loop, ev_io *io, int events)
 {
 	(void)loop;
 	(void)events;
-	take((struct door *)io, ACCEPT_ROUND, false);
+	take((struct door *)io, ACCEPT_ROUND);
 }
 
+/* ---- leaving ---- */
+
+/*
+ * A listener that is to be closed, or drained, resets those in its queue. So
+ * nobody new gets into it for a moment, in which those who had begun arrive
+ * and are taken.
+ */
+static void
+hold(struct acceptor *a)
+{
+	for (size_t i = 0; i < a->leaving_count; i++) {
+		struct door *d = &a->leaving[i];
+
+		service_hold(d->service);
+		d->held = true;
+		tcp_hold(d->io.fd, true);
+		ev_io_start(a->loop, &d->io);
+	}
+	if (a->leaving_count > 0)
+		ev_timer_start(a->loop, &a->grace);
+}
+
+static void
+let_go(struct acceptor *a)
+{
+	for (size_t i = 0; i < a->leaving_count; i++) {
+		ev_io_stop(a->loop, &a->leaving[i].io);
+		service_release(a->leaving[i].service);
+	}
+	ev_timer_stop(a->loop, &a->grace);
+	free(a->leaving);
+	a->leaving = NULL;
+	a->leaving_count = 0;
+}
+
+static void
+leave(struct acceptor *a)
+{
+	for (size_t i = 0; i < a->leaving_count; i++) {
+		struct door *d = &a->leaving[i];
+
+		take(d, LAST_LOOK);
+		(void)tcp_listen_stop(d->io.fd);
+		tcp_hold(d->io.fd, false);
+	}
+	let_go(a);
+}
+
+static void
+grace_event(struct ev_loop *loop, ev_timer *w, int events)
+{
+	struct acceptor *a = w->data;
+
+	(void)loop;
+	(void)events;
+	leave(a);
+	a->left(a->context);
+}
+
+bool
+acceptor_is_leaving(const struct acceptor *a)
+{
+	return a->leaving_count > 0;
+}
+
+/* ---- making and ending ---- */
+
 struct acceptor *
-acceptor_new(
-    struct ev_loop *loop, struct sessions *sessions, struct tally_worker *tally)
+acceptor_new(struct ev_loop *loop, struct sessions *sessions,
+    struct tally_worker *tally, acceptor_left_fn *left, void *context)
 {
 	struct acceptor *a = calloc(1, sizeof *a);
 
@@ -132,9 +206,12 @@ acceptor_new(
 	a->loop = loop;
 	a->sessions = sessions;
 	a->tally = tally;
+	a->left = left;
+	a->context = context;
 	a->reserve_fd = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
 	ev_timer_init(&a->pause, pause_event, 0, 0);
-	a->pause.data = a;
+	ev_timer_init(&a->grace, grace_event, GRACE_S, 0);
+	a->pause.data = a->grace.data = a;
 	return a;
 }
 
@@ -144,6 +221,7 @@ acceptor_free(struct acceptor *a)
 	if (a == NULL)
 		return;
 	watch_all(a, false);
+	let_go(a);
 	ev_timer_stop(a->loop, &a->pause);
 	if (a->reserve_fd >= 0)
 		close(a->reserve_fd);
@@ -151,17 +229,24 @@ acceptor_free(struct acceptor *a)
 	free(a);
 }
 
+/* ---- listening ---- */
+
+static void
+make_door(struct door *d, struct acceptor *a, const struct post *p)
+{
+	*d = (struct door){
+		.acceptor = a, .service = p->service, .edge = p->edge
+	};
+	ev_io_init(&d->io, accept_event, p->fd, EV_READ);
+}
+
 static struct door *
 make_doors(struct acceptor *a, const struct post *posts, size_t n)
 {
 	struct door *doors = calloc(n + 1, sizeof *doors);
 
-	for (size_t i = 0; doors != NULL && i < n; i++) {
-		doors[i].acceptor = a;
-		doors[i].service = posts[i].service;
-		doors[i].edge = posts[i].edge;
-		ev_io_init(&doors[i].io, accept_event, posts[i].fd, EV_READ);
-	}
+	for (size_t i = 0; doors != NULL && i < n; i++)
+		make_door(&doors[i], a, &posts[i]);
 	return doors;
 }
 
@@ -171,53 +256,54 @@ compare_fds(const void *a, const void *b)
 	return *(const int *)a - *(const int *)b;
 }
 
-/*
- * A listener that is to be closed, or drained, resets those in its queue: so
- * nobody comes into it while the last of them are taken.
- */
-static void
-leave(struct door *d)
-{
-	tcp_hold(d->io.fd, true);
-	take(d, LAST_LOOK, true);
-	(void)tcp_listen_stop(d->io.fd);
-	tcp_hold(d->io.fd, false);
-}
-
-static int
-last_look(struct acceptor *a, const struct post *posts, size_t n)
+/* The doors that are not among the posts; NULL with errno. */
+static struct door *
+make_leaving(
+    struct acceptor *a, const struct post *posts, size_t n, size_t *count)
 {
 	int *fds = calloc(n + 1, sizeof *fds);
+	struct door *list = calloc(a->count + 1, sizeof *list);
 
-	if (fds == NULL)
-		return -1;
+	*count = 0;
+	if (fds == NULL || list == NULL) {
+		free(fds);
+		free(list);
+		return NULL;
+	}
 	for (size_t i = 0; i < n; i++)
 		fds[i] = posts[i].fd;
 	qsort(fds, n, sizeof *fds, compare_fds);
 	for (size_t i = 0; i < a->count; i++) {
-		struct door *d = &a->doors[i];
+		const struct door *d = &a->doors[i];
+		const struct post p = { d->service, d->edge, d->io.fd };
 
-		if (bsearch(&d->io.fd, fds, n, sizeof *fds, compare_fds) ==
-		    NULL)
-			leave(d);
+		if (bsearch(&p.fd, fds, n, sizeof *fds, compare_fds) == NULL)
+			make_door(&list[(*count)++], a, &p);
 	}
 	free(fds);
-	return 0;
+	return list;
 }
 
 int
 acceptor_listen(struct acceptor *a, const struct post *posts, size_t n)
 {
-	struct door *doors = make_doors(a, posts, n);
+	struct door *doors = make_doors(a, posts, n), *leaving = NULL;
+	size_t count;
 
-	if (doors == NULL || last_look(a, posts, n) != 0) {
+	if (doors != NULL)
+		leaving = make_leaving(a, posts, n, &count);
+	if (leaving == NULL) {
 		free(doors);
 		return -1;
 	}
+	leave(a); /* those of the time before */
 	watch_all(a, false);
 	free(a->doors);
 	a->doors = doors;
 	a->count = n;
+	a->leaving = leaving;
+	a->leaving_count = count;
+	hold(a);
 	if (!ev_is_active(&a->pause))
 		watch_all(a, true);
 	return 0;

@@ -6,6 +6,7 @@
 #ifndef PROXY_ACCEPTOR_H
 #define PROXY_ACCEPTOR_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include <ev.h>
@@ -15,17 +16,21 @@
 
 struct acceptor; /* opaque: watchers that must outlive their listeners */
 
+/* What is left has been left. */
+typedef void acceptor_left_fn(void *context);
+
 /* NULL with errno. */
 struct acceptor *acceptor_new(struct ev_loop *loop, struct sessions *sessions,
-    struct tally_worker *tally);
+    struct tally_worker *tally, acceptor_left_fn *left, void *context);
 void acceptor_free(struct acceptor *a);
 
 /*
- * Accepts on these posts (services and sockets stay the caller's); those of
- * before that are not among them are looked at a last time and then refuse, by
- * tcp_listen_stop(). 0, or -1 with
- * errno and everything as it was.
+ * Accepts on these posts (services and sockets stay the caller's). Those of
+ * before that are not among them are left: for a moment more those who had
+ * begun to connect are accepted, then they refuse (tcp_listen_stop) and `left`
+ * is called. 0, or -1 with errno and everything as it was.
  */
 int acceptor_listen(struct acceptor *a, const struct post *posts, size_t n);
+bool acceptor_is_leaving(const struct acceptor *a);
 
 #endif

@@ -145,7 +145,10 @@ tell_drained(struct control_connection *c)
 
 		if (strcmp(v->app.name, name) != 0)
 			continue;
-		if (v->draining)
+		if (!v->draining && edge_is_paused(&p->edges, i))
+			control_end(c, "failed",
+			    "%s: cannot listen again; the log has why", name);
+		else if (v->draining)
 			control_end(c, "good",
 			    "%s: takes no new clients; %zu sessions, at most "
 			    "%s",

@@ -316,17 +316,23 @@ is_tcp_of(const struct edge_socket *s, size_t app)
 }
 
 void
+edge_leave(struct edge_set *set, size_t app)
+{
+	for (size_t i = 0; i < set->count; i++)
+		if (is_tcp_of(&set->sockets[i], app))
+			set->sockets[i].paused = true;
+}
+
+void
 edge_pause(struct edge_set *set, size_t app)
 {
 	for (size_t i = 0; i < set->count; i++) {
-		struct edge_socket *s = &set->sockets[i];
+		const struct edge_socket *s = &set->sockets[i];
 
-		if (!is_tcp_of(s, app) || s->paused)
-			continue;
-		if (each_queue(set, i, tcp_listen_stop) != 0)
+		if (is_tcp_of(s, app) && s->paused &&
+		    each_queue(set, i, tcp_listen_stop) != 0)
 			log_warning("a port that is drained still takes "
 				    "connections: %m");
-		s->paused = true;
 	}
 }
 
@@ -340,11 +346,21 @@ edge_resume(struct edge_set *set, size_t app)
 
 		if (!is_tcp_of(s, app) || !s->paused)
 			continue;
-		s->paused = each_queue(set, i, tcp_listen_again) != 0;
-		if (s->paused)
-			result = -1;
+		if (each_queue(set, i, tcp_listen_again) != 0)
+			return -1;
+		s->paused = false;
+		result = 1;
 	}
 	return result;
+}
+
+bool
+edge_is_paused(const struct edge_set *set, size_t app)
+{
+	for (size_t i = 0; i < set->count; i++)
+		if (is_tcp_of(&set->sockets[i], app) && set->sockets[i].paused)
+			return true;
+	return false;
 }
 
 /* ---- what is not wanted any more ---- */
@@ -427,8 +443,7 @@ edge_posts(const struct edge_set *set, enum sock_proto proto, size_t worker,
 	for (size_t i = 0; i < set->count; i++) {
 		const struct edge_socket *s = &set->sockets[i];
 
-		if (s->proto != proto ||
-		    (proto == SOCK_TCP && services[s->app]->draining))
+		if (s->proto != proto || s->paused)
 			continue;
 		list[n++] = (struct post){ .service = services[s->app],
 			.edge = s->address,

@@ -18,7 +18,7 @@ struct edge_socket {
 	struct addr address;
 	size_t app; /* index */
 	bool kept; /* went over into the set of a reload */
-	bool paused; /* bound, and refuses (TCP) */
+	bool paused; /* no post: bound, and refuses or soon will (TCP) */
 };
 
 struct edge_set {
@@ -61,11 +61,14 @@ void edge_forget(struct edge_set *set);
 void edge_close_tcp(struct edge_set *set);
 
 /*
- * The TCP sockets of an application refuse, when no worker looks at them; and
- * listen again: -1 with errno, and those that could do.
+ * The TCP sockets of an application are no posts any more; refuse, once no
+ * worker looks at them; and listen and are posts again: 1, 0 when they did, -1
+ * with errno.
  */
+void edge_leave(struct edge_set *set, size_t app);
 void edge_pause(struct edge_set *set, size_t app);
 int edge_resume(struct edge_set *set, size_t app);
+bool edge_is_paused(const struct edge_set *set, size_t app);
 
 void edge_log(const struct edge_set *set, const struct app *apps, size_t n);
 
@@ -76,8 +79,7 @@ struct post {
 	int fd;
 };
 
-/* The posts of `worker`, malloc; `services` are by index of application. TCP
- * has none where an application is drained.
+/* The posts of `worker`, malloc; `services` are by index of application.
  * Returns 0, or -1 with errno. */
 int edge_posts(const struct edge_set *set, enum sock_proto proto, size_t worker,
     struct service *const *services, struct post **posts, size_t *count);

@@ -424,7 +424,7 @@ tick_event(struct ev_loop *loop, ev_timer *w, int events)
 		control_stopping(p->control);
 	if (p->stopping && workers_ended(p))
 		ev_break(loop, EVBREAK_ALL);
-	if (!proxy_pause_drained(p) || !proxy_close_retired(p) || p->stopping)
+	if (!proxy_settle(p) || !proxy_close_retired(p) || p->stopping)
 		return;
 	if (p->retired.count == 0)
 		ev_timer_stop(loop, w);

@@ -20,15 +20,13 @@ find(const struct proxy *p, const char *name, char why[static PROXY_WHY_LEN])
 	return -1;
 }
 
-/* Workers accept where nothing is drained, and look at the ends of sessions. */
+/* What it says of itself now becomes true of its ports: proxy_settle(). */
 static int
 hand_over(struct proxy *p)
 {
-	if (proxy_configure(p) != 0)
-		return -1;
-	p->pause_due = true;
+	p->settling = true;
 	ev_timer_again(p->loop, &p->tick);
-	return 0;
+	return proxy_configure(p);
 }
 
 int
@@ -44,6 +42,7 @@ proxy_drain(struct proxy *p, const char *name, int64_t for_ms,
 		for_ms = p->current->drain_s * 1000;
 	atomic_store(&v->draining, true);
 	service_end_by(v, clock_monotonic_ns() + (uint64_t)for_ms * 1000000);
+	edge_leave(&p->edges, (size_t)index);
 	if (hand_over(p) != 0) {
 		atomic_store(&v->draining, false);
 		service_end_by(v, 0);
@@ -63,11 +62,6 @@ proxy_undrain(struct proxy *p, const char *name, char why[static PROXY_WHY_LEN])
 
 	if (v == NULL)
 		return -1;
-	if (edge_resume(&p->edges, (size_t)index) != 0) {
-		snprintf(why, PROXY_WHY_LEN, "%s: cannot listen again: %s",
-		    name, strerror(errno));
-		return -1;
-	}
 	atomic_store(&v->draining, false);
 	service_end_by(v, 0);
 	if (hand_over(p) != 0) {
@@ -78,36 +72,66 @@ proxy_undrain(struct proxy *p, const char *name, char why[static PROXY_WHY_LEN])
 	return 0;
 }
 
-/* A reload may have given a port of a drained application to another. */
-void
-proxy_resume_others(struct proxy *p)
+static bool
+workers_settled(const struct proxy *p)
 {
-	for (size_t i = 0; i < p->current->apps; i++) {
-		const struct service *v = p->services[i];
-
-		if (atomic_load(&v->draining)) {
-			log_info("%s: is still drained", v->app.name);
-			p->pause_due = true;
-		} else if (edge_resume(&p->edges, i) != 0) {
-			log_error("%s: cannot listen again: %s", v->app.name,
-			    strerror(errno));
-		}
-	}
-}
-
-/* Only then: what had come to a port before has been accepted. */
-bool
-proxy_pause_drained(struct proxy *p)
-{
-	if (!p->pause_due)
-		return true;
 	for (size_t i = 0; i < p->worker_count; i++)
 		if (!pworker_settled(p->workers[i]))
 			return false;
+	return true;
+}
+
+/* Not while a worker may still stop one of them. True: some are posts again. */
+static bool
+resume(struct edge_set *edges, struct service *const *services, size_t n)
+{
+	bool some = false;
+
+	for (size_t i = 0; i < n; i++) {
+		const struct service *v = services[i];
+		int result = 0;
+
+		if (!atomic_load(&v->draining))
+			result = edge_resume(edges, i);
+		if (result < 0)
+			log_error("%s: cannot listen again: %s", v->app.name,
+			    strerror(errno));
+		some |= result > 0;
+	}
+	return some;
+}
+
+void
+proxy_ports_of_reload(struct proxy *p, struct edge_set *edges,
+    struct service *const *services, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		if (!atomic_load(&services[i]->draining))
+			continue;
+		log_info("%s: is still drained", services[i]->app.name);
+		edge_leave(edges, i);
+	}
+	/* else it is done when they have: a moment later */
+	if (workers_settled(p))
+		(void)resume(edges, services, n);
+	p->settling = true;
+	ev_timer_again(p->loop, &p->tick);
+}
+
+bool
+proxy_settle(struct proxy *p)
+{
+	if (!p->settling)
+		return true;
+	if (!workers_settled(p))
+		return false;
 	for (size_t i = 0; i < p->current->apps; i++)
 		if (atomic_load(&p->services[i]->draining))
 			edge_pause(&p->edges, i);
-	p->pause_due = false;
+	if (resume(&p->edges, p->services, p->current->apps) &&
+	    hand_over(p) == 0)
+		return false;
+	p->settling = false;
 	control_settled(p->control);
 	return true;
 }

@@ -152,7 +152,6 @@ apply(struct proxy *p, struct proxy_settings *fresh, struct edge_set *edges,
 		proxy_drop_settings(p->current);
 	p->current = fresh;
 	log_init("l4proxyd", (enum log_level)fresh->log_level);
-	proxy_resume_others(p);
 	hand_over(p, configs);
 	ev_timer_again(p->loop, &p->tick);
 	edge_log(&p->edges, fresh->app, fresh->apps);
@@ -174,8 +173,10 @@ open_and_apply(struct proxy *p, struct proxy_settings *fresh)
 	services = proxy_services(p, fresh);
 	if (services != NULL)
 		discovery = proxy_discover(p, services, fresh->apps);
-	if (discovery != NULL)
+	if (discovery != NULL) {
+		proxy_ports_of_reload(p, &edges, services, fresh->apps);
 		configs = make_configs(p, fresh, &edges, services);
+	}
 	if (configs == NULL) {
 		discovery_free(discovery);
 		proxy_drop_services(services, fresh->apps);

@@ -30,7 +30,7 @@ struct proxy {
 	struct discovery *discovery; /* the origins of `services` by DNS */
 	struct edge_set edges;
 	struct edge_set retired; /* of before a reload, not yet closed */
-	bool pause_due; /* drained ports, once workers have left them */
+	bool settling; /* ports are about to be as services say */
 	bool reload_waits; /* for the sockets of the one before to be left */
 	uint32_t udp_flows; /* of each worker, within what the host gives */
 	struct eventlog *log;
@@ -90,11 +90,13 @@ int proxy_drain(struct proxy *p, const char *name, int64_t for_ms,
     char why[static PROXY_WHY_LEN]);
 int proxy_undrain(
     struct proxy *p, const char *name, char why[static PROXY_WHY_LEN]);
-/* After a reload: who is drained stays so, and the others listen. */
-void proxy_resume_others(struct proxy *p);
-/* Ports of drained applications refuse, once workers have left them; true:
- * all do. */
-bool proxy_pause_drained(struct proxy *p);
+/* For the sockets of a reload: who is drained stays so, and a port that another
+ * application has now listens. */
+void proxy_ports_of_reload(struct proxy *p, struct edge_set *edges,
+    struct service *const *services, size_t n);
+/* Ports of drained applications refuse and the others listen, once workers
+ * have taken what they were given; true: all is so. */
+bool proxy_settle(struct proxy *p);
 
 /* ---- proxy_reload.c ---- */
 

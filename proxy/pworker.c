@@ -32,6 +32,7 @@ struct pworker {
 	struct live_ask *asks; /* taken from there, not yet answered */
 	_Atomic(struct pworker_config *) next; /* from the main thread */
 	atomic_uint handed, adopted; /* configurations, counted */
+	unsigned int taken; /* adopted, once old ports are left */
 	atomic_bool resolved; /* some service has its first origins */
 	_Atomic uint64_t stop_ns; /* 0, or when its sessions must be gone */
 	uint64_t draining_ns; /* what it knows of that */
@@ -106,6 +107,15 @@ drain(struct pworker *w, uint64_t ends_ns)
 	ev_prepare_start(w->loop, &w->before_wait);
 }
 
+/* Sockets that are not listed any more may be closed. */
+static void
+ports_left(void *context)
+{
+	struct pworker *w = context;
+
+	atomic_store(&w->adopted, w->taken);
+}
+
 static void
 wake_event(struct ev_loop *loop, ev_async *a, int events)
 {
@@ -123,7 +133,9 @@ wake_event(struct ev_loop *loop, ev_async *a, int events)
 		pworker_config_free(c);
 		return;
 	}
-	atomic_store(&w->adopted, handed);
+	w->taken = handed;
+	if (!acceptor_is_leaving(w->acceptor))
+		ports_left(w);
 	if (atomic_exchange(&w->resolved, false))
 		sessions_resolved(w->sessions);
 	stop_ns = atomic_load(&w->stop_ns);
@@ -194,7 +206,8 @@ before_wait_event(struct ev_loop *loop, ev_prepare *p, int events)
 	struct pworker *w = p->data;
 
 	(void)events;
-	if (sessions_open(w->sessions) == 0 && udp_worker_flows(w->udp) == 0)
+	if (sessions_open(w->sessions) == 0 && udp_worker_flows(w->udp) == 0 &&
+	    !acceptor_is_leaving(w->acceptor))
 		ev_break(loop, EVBREAK_ALL);
 }
 
@@ -238,7 +251,8 @@ allocate(struct pworker *w)
 	w->sessions = sessions_new(&sessions);
 	if (w->sessions == NULL)
 		return -1;
-	w->acceptor = acceptor_new(w->loop, w->sessions, &w->tally);
+	w->acceptor =
+	    acceptor_new(w->loop, w->sessions, &w->tally, ports_left, w);
 	w->udp = udp_worker_new(&udp);
 	return w->acceptor != NULL && w->udp != NULL ? 0 : -1;
 }

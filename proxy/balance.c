@@ -125,3 +125,20 @@ balance_choose(struct balance *b, const struct addr *client, uint64_t set)
 	}
 	return round_robin(b, set);
 }
+
+void
+balance_reweigh(struct balance *b)
+{
+	int64_t total = 0;
+
+	for (int i = 0; i < APP_ORIGINS_MAX; i++)
+		total += b->origin[i].weight;
+	for (int i = 0; i < APP_ORIGINS_MAX; i++) {
+		int64_t *credit = &b->origin[i].credit;
+
+		if (*credit > total)
+			*credit = total;
+		if (*credit < -total)
+			*credit = -total;
+	}
+}

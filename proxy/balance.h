@@ -26,4 +26,8 @@ struct balance {
 /* One of `set` (a bit for each origin, not empty) for `client`. */
 int balance_choose(struct balance *b, const struct addr *client, uint64_t set);
 
+/* After weights have changed: turns that are owed from before count for one
+ * round of these at most. */
+void balance_reweigh(struct balance *b);
+
 #endif

@@ -122,6 +122,7 @@ replace(struct origins *o, const struct app_origin *list, size_t n)
 		else if ((had >> i & 1) == 0) /* named twice, and new */
 			o->balance.origin[i].weight += weight_of(&list[k]);
 	}
+	balance_reweigh(&o->balance);
 	return result;
 }
 

@@ -563,6 +563,29 @@ test_threads(void **state)
 	origins_free(o);
 }
 
+/* SRV weights of millions, then plain ones: nobody starves meanwhile. */
+static void
+test_replace_weights_of_another_scale(void **state)
+{
+	struct origins *o = make(APP_ROUND_ROBIN, 2);
+	struct app_origin list[2] = { origin(0), origin(1) };
+	const struct addr client = sockets_addr("203.0.113.1");
+	struct addr to;
+	int times[2] = { 0 };
+
+	(void)state;
+	list[1].weight = 55049400;
+	assert_int_equal(origins_replace(o, list, 2), 0);
+	for (int i = 0; i < 1000; i++)
+		assert_int_equal(origins_begin(o, &client, 53, 0, 0, &to), 1);
+	list[1].weight = 1;
+	assert_int_equal(origins_replace(o, list, 2), 0);
+	for (int i = 0; i < 10; i++)
+		times[origins_begin(o, &client, 53, 0, 0, &to)]++;
+	assert_in_range(times[0], 4, 8);
+	origins_free(o);
+}
+
 int
 main(void)
 {
@@ -581,6 +604,7 @@ main(void)
 		cmocka_unit_test(test_replace_drains),
 		cmocka_unit_test(test_replace_full),
 		cmocka_unit_test(test_replace_weights),
+		cmocka_unit_test(test_replace_weights_of_another_scale),
 		cmocka_unit_test(test_view_is_bounded),
 		cmocka_unit_test(test_threads),
 	};

@@ -46,8 +46,13 @@ static double
 deadline(const struct session *s, enum status *why)
 {
 	uint64_t ends[] = { s->table->ends_ns, s->service->ends_ns };
-	double at = session_deadline(
-	    &s->clock, &s->service->app.timeouts, s->state, why);
+	struct session_clock c = s->clock;
+	double at, turn;
+
+	/* who waits for a turn is not idle */
+	if (session_paced(s, &turn) && turn > c.active)
+		c.active = turn;
+	at = session_deadline(&c, &s->service->app.timeouts, s->state, why);
 
 	for (size_t i = 0; i < 2; i++) {
 		double end = ends[i] != 0 ? (double)ends[i] / 1e9 : at;

@@ -136,6 +136,14 @@ def is_over(c):
         return True
 
 
+def test_who_waits_for_a_turn_is_not_idle(proxy, origin):
+    """A portion takes 1.7 s at this rate, longer than silence may last."""
+    p = proxy(origin(echo), limits={"bytes_per_s": 300}, idle_timeout_s=1)
+    with connect(p.port) as c:
+        c.sendall(bytes(700))
+        assert read_exactly(c, 700) == bytes(700)
+
+
 def test_a_reload_changes_the_rate_of_new_sessions(proxy, origin):
     n = 1000000
     p = proxy(origin(give(n)), limits={"bytes_per_s": 1})

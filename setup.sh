@@ -9,6 +9,9 @@ packages_test='libcmocka-dev python3 python3-pytest python3-nacl iproute2
 	nginx wrk iperf3 redis-tools dnsmasq-base unbound
 	bind9-dnsutils haproxy'
 
+# A browser for one test: .ci/run has it, ./check goes without and says so.
+packages_page='chromium chromium-driver python3-selenium'
+
 missing() {
 	for package in "$@"; do
 		dpkg-query -W -f '${Status}' "$package" 2>/dev/null |
@@ -16,7 +19,7 @@ missing() {
 	done
 }
 
-# setup ROLE…: ROLE is build or test.
+# setup ROLE…: ROLE is build, test or page.
 setup() {
 	want=
 	for role in "$@"; do

@@ -24,7 +24,7 @@ static const struct words rules[] = {
 	[PORTRULES_V6ONLY_APART] = { "v6only",
 	    "the :: socket is IPV6_V6ONLY and leaves IPv4 to others" },
 	[PORTRULES_BOTH_REUSEADDR] = { "both-reuseaddr",
-	    "both carry SO_REUSEADDR; UDP then asks nobody's owner" },
+	    "both carry SO_REUSEADDR, and UDP does not look at the owner" },
 	[PORTRULES_BOTH_REUSEPORT] = { "both-reuseport",
 	    "both carry SO_REUSEPORT and were created by one user" },
 	[PORTRULES_NOT_LISTENING] = { "not-listening",

@@ -2,6 +2,17 @@
 
 #include <string.h>
 
+bool
+app_check_same(const struct app_check *a, const struct app_check *b)
+{
+	return a->kind == b->kind && a->interval_ms == b->interval_ms &&
+	    a->timeout_ms == b->timeout_ms && a->rise == b->rise &&
+	    a->fall == b->fall && a->port == b->port &&
+	    a->send_len == b->send_len && a->expect_len == b->expect_len &&
+	    memcmp(a->send, b->send, a->send_len) == 0 &&
+	    memcmp(a->expect, b->expect, a->expect_len) == 0;
+}
+
 /* The address bits of the rule begin those of the client, family and all. */
 static bool
 matches(const struct app_prefix *p, const uint8_t client[static ADDR_KEY_LEN])

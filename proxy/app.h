@@ -34,6 +34,26 @@ enum app_balance {
 	APP_SOURCE_HASH,
 };
 
+enum app_check_kind {
+	APP_CHECK_OFF = 0,
+	APP_CHECK_TCP, /* connect */
+	APP_CHECK_TCP_EXPECT, /* and an answer */
+	APP_CHECK_UDP_EXPECT,
+};
+
+/* health: how an origin is asked whether it works. */
+#define APP_CHECK_BYTES_MAX 512
+struct app_check {
+	enum app_check_kind kind;
+	uint32_t interval_ms, timeout_ms;
+	uint32_t rise, fall; /* in a row: until it is up, until it is down */
+	uint16_t port; /* 0: the origin's own */
+	uint16_t send_len, expect_len;
+	uint8_t send[APP_CHECK_BYTES_MAX];
+	uint8_t expect[APP_CHECK_BYTES_MAX]; /* anywhere in the answer */
+};
+bool app_check_same(const struct app_check *a, const struct app_check *b);
+
 /* Where sessions go when health checks say that no origin is up. */
 enum app_down { APP_DOWN_LAST_KNOWN = 0, APP_DOWN_REFUSE };
 
@@ -112,6 +132,7 @@ struct app {
 	enum app_balance balance;
 	enum app_down origins_down;
 	struct app_eject eject;
+	struct app_check check;
 	enum app_header header;
 	bool transparent; /* the origin sees the client's address */
 	size_t allows, denies; /* ip_firewall */

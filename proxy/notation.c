@@ -393,3 +393,60 @@ notation_prefix(
 	    p->bits);
 	return -1;
 }
+
+static int
+hex_digit(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	c = (char)(c | 0x20);
+	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+/* What follows a backslash; -1: nothing that is known. */
+static int
+escaped(const char **at)
+{
+	static const char names[] = "nrt\\", bytes[] = "\n\r\t\\";
+	const char *name;
+	int high, low;
+
+	if (**at == 'x') {
+		high = hex_digit((*at)[1]);
+		low = high >= 0 ? hex_digit((*at)[2]) : -1;
+		*at += 3;
+		return low >= 0 ? high << 4 | low : -1;
+	}
+	name = **at != '\0' ? strchr(names, **at) : NULL;
+	++*at;
+	return name != NULL ? bytes[name - names] : -1;
+}
+
+int
+notation_bytes(uint8_t *out, size_t cap, uint16_t *len, const char *text,
+    char why[static NOTATION_WHY_LEN])
+{
+	const char *at = text;
+	size_t n = 0;
+
+	while (*at != '\0') {
+		int c = *at++;
+
+		if (c == '\\')
+			c = escaped(&at);
+		if (c < 0 || c > 255) {
+			snprintf(why, NOTATION_WHY_LEN,
+			    "expected ASCII text with \\n, \\r, \\t, "
+			    "\\\\ and \\xHH, in single quotes");
+			return -1;
+		}
+		if (n == cap) {
+			snprintf(why, NOTATION_WHY_LEN,
+			    "expected at most %zu bytes", cap);
+			return -1;
+		}
+		out[n++] = (uint8_t)c;
+	}
+	*len = (uint16_t)n;
+	return 0;
+}

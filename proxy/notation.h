@@ -54,6 +54,11 @@ int notation_name(const char *text, char why[static NOTATION_WHY_LEN]);
 int notation_prefix(
     struct app_prefix *p, const char *text, char why[static NOTATION_WHY_LEN]);
 
+/* Bytes as ASCII text in which \n, \r, \t, \\ and \xHH stand for what they
+ * do in C; any byte can be written. At most `cap`. */
+int notation_bytes(uint8_t *out, size_t cap, uint16_t *len, const char *text,
+    char why[static NOTATION_WHY_LEN]);
+
 /* Operator's text as it may stand in a message: quoted, short, one line. */
 #define NOTATION_QUOTE_LEN 72
 char *notation_quote(char buf[static NOTATION_QUOTE_LEN], const char *text);

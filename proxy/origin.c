@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <sodium.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,6 +16,10 @@ struct slot {
 	bool used; /* listed, or with sessions */
 	bool listed;
 	bool down;
+	uint32_t contrary; /* checks in a row that say otherwise */
+	uint64_t since_us; /* of up or down; Unix */
+	uint64_t checks, checks_failed;
+	char why[ORIGIN_WHY_LEN]; /* of the last check that went wrong */
 	uint32_t failures; /* in a row */
 	uint64_t ejected_until_ns; /* monotonic */
 	uint64_t total, failed;
@@ -27,6 +32,7 @@ struct origins {
 	uint16_t port_first; /* the edge port that addresses are for */
 	enum app_down all_down;
 	struct app_eject eject;
+	uint32_t rise, fall;
 };
 
 static void
@@ -155,6 +161,8 @@ origins_new(const struct app *a)
 	o->balance.kind = a->balance;
 	o->all_down = a->origins_down;
 	o->eject = a->eject;
+	o->rise = a->check.rise;
+	o->fall = a->check.fall;
 	randombytes_buf(o->balance.hash_key, sizeof o->balance.hash_key);
 	(void)replace(o, a->origin, a->origins); /* all are free: they fit */
 	return o;
@@ -300,16 +308,75 @@ origins_worked(struct origins *o, int slot)
 	unlock(o);
 }
 
-void
-origins_health(struct origins *o, const struct addr *address, bool up)
+static enum origin_change
+count_check(struct origins *o, struct slot *s, const char *why, uint64_t now_us)
 {
+	bool good = why == NULL;
+
+	s->checks++;
+	if (!good) {
+		s->checks_failed++;
+		snprintf(s->why, sizeof s->why, "%s", why);
+	}
+	if (good == !s->down) {
+		s->contrary = 0;
+		return ORIGIN_SAME;
+	}
+	if (++s->contrary < (good ? o->rise : o->fall))
+		return ORIGIN_SAME;
+	s->contrary = 0;
+	s->down = !good;
+	s->since_us = now_us;
+	if (!good)
+		return ORIGIN_FELL;
+	s->failures = 0;
+	s->ejected_until_ns = 0;
+	return ORIGIN_ROSE;
+}
+
+enum origin_change
+origins_checked(struct origins *o, const struct addr *address, const char *why,
+    uint64_t now_us)
+{
+	enum origin_change change = ORIGIN_SAME;
 	int i;
 
 	lock(o);
 	i = find(o, address);
 	if (i >= 0)
-		o->slot[i].down = !up;
+		change = count_check(o, &o->slot[i], why, now_us);
 	unlock(o);
+	return change;
+}
+
+/* Without checks nobody would ever bring it up again. */
+static void
+inherit(struct origins *o, struct slot *to, const struct slot *from)
+{
+	to->failures = from->failures;
+	to->ejected_until_ns = o->eject.after > 0 ? from->ejected_until_ns : 0;
+	if (o->fall == 0)
+		return;
+	to->down = from->down;
+	to->since_us = from->since_us;
+	memcpy(to->why, from->why, sizeof to->why);
+}
+
+void
+origins_inherit(struct origins *o, struct origins *former)
+{
+	lock(former);
+	memcpy(o->balance.hash_key, former->balance.hash_key,
+	    sizeof o->balance.hash_key);
+	for (int i = 0; i < APP_ORIGINS_MAX; i++) {
+		int was = o->slot[i].used
+		    ? find(former, &o->balance.origin[i].address)
+		    : -1;
+
+		if (was >= 0)
+			inherit(o, &o->slot[i], &former->slot[was]);
+	}
+	unlock(former);
 }
 
 static struct origin_view
@@ -318,7 +385,7 @@ view(const struct origins *o, int i, uint64_t now_ns)
 	const struct balance_origin *b = &o->balance.origin[i];
 	const struct slot *s = &o->slot[i];
 
-	return (struct origin_view){
+	struct origin_view v = {
 		.slot = i,
 		.address = b->address,
 		.weight = b->weight,
@@ -330,7 +397,13 @@ view(const struct origins *o, int i, uint64_t now_ns)
 		.failures = s->failures,
 		.total = s->total,
 		.failed = s->failed,
+		.since_us = s->since_us,
+		.checks = s->checks,
+		.checks_failed = s->checks_failed,
 	};
+
+	memcpy(v.why, s->why, sizeof v.why);
+	return v;
 }
 
 size_t

@@ -53,8 +53,19 @@ void origins_end(struct origins *o, int slot); /* -1: nothing, as below */
 void origins_failed(struct origins *o, int slot, uint64_t now_ns);
 void origins_worked(struct origins *o, int slot);
 
-/* What a health check says of the origin at `address`, if there is one. */
-void origins_health(struct origins *o, const struct addr *address, bool up);
+/*
+ * A health check of the origin at `address` went wrong because of `why`, or
+ * well (NULL). check.fall in a row that are wrong take it down, check.rise
+ * that are well bring it up, and ejection ends then. All are up at first.
+ */
+enum origin_change { ORIGIN_SAME = 0, ORIGIN_ROSE, ORIGIN_FELL };
+#define ORIGIN_WHY_LEN 80
+enum origin_change origins_checked(struct origins *o,
+    const struct addr *address, const char *why, uint64_t now_us);
+
+/* After a reload that changed the service: origins that both have keep what
+ * is known of them, and clients keep theirs (source hash). */
+void origins_inherit(struct origins *o, struct origins *former);
 
 struct origin_view {
 	int slot;
@@ -62,6 +73,9 @@ struct origin_view {
 	unsigned int weight;
 	bool listed; /* false: only there for its last sessions */
 	bool up; /* by health checks */
+	uint64_t since_us; /* Unix: up or down since; 0: from the beginning */
+	uint64_t checks, checks_failed;
+	char why[ORIGIN_WHY_LEN]; /* the last check that went wrong; or "" */
 	uint64_t ejected_ns; /* for so long from now; 0: it is not */
 	uint32_t live; /* sessions or flows now */
 	uint32_t failures; /* to connect, in a row */

@@ -135,6 +135,16 @@ proxy_discover(struct proxy *p, struct service *const *services, size_t n)
 	return d;
 }
 
+struct health *
+proxy_health(const struct proxy *p, struct service *const *services, size_t n)
+{
+	struct health *h = health_new(p->loop, services, n);
+
+	if (h == NULL)
+		log_error("health checks: %s", strerror(errno));
+	return h;
+}
+
 /* ---- coming to life ---- */
 
 /* A proxy lives on descriptors: all that we may have. */
@@ -181,6 +191,8 @@ limit_flows(struct proxy *p)
 	for (size_t i = 0; i < p->started->apps; i++) {
 		tcp |= p->started->app[i].proto == SOCK_TCP;
 		udp |= p->started->app[i].proto == SOCK_UDP;
+		if (p->started->app[i].check.kind != APP_CHECK_OFF)
+			reserve += p->started->app[i].origins;
 	}
 	if (tcp && getrlimit(RLIMIT_NOFILE, &limit) == 0 &&
 	    limit.rlim_cur != RLIM_INFINITY && limit.rlim_cur > reserve)
@@ -320,6 +332,16 @@ start_discovery(struct proxy *p)
 	if (p->discovery == NULL)
 		return -1;
 	discovery_start(p->discovery, NULL);
+	return 0;
+}
+
+static int
+start_health(struct proxy *p)
+{
+	p->health = proxy_health(p, p->services, p->started->apps);
+	if (p->health == NULL)
+		return -1;
+	health_start(p->health, NULL);
 	return 0;
 }
 
@@ -465,7 +487,7 @@ proxy_run(struct proxy *p)
 	int result = -1;
 
 	if (init_loop(p) != 0 || make_workers(p) != 0 ||
-	    start_discovery(p) != 0)
+	    start_discovery(p) != 0 || start_health(p) != 0)
 		return -1;
 	if (priv_seccomp(PRIV_PROXY) != 0) {
 		log_error("seccomp: %s", strerror(errno));
@@ -498,6 +520,7 @@ proxy_free(struct proxy *p)
 	for (size_t i = 0; i < p->worker_count; i++)
 		pworker_free(p->workers[i]);
 	free(p->workers);
+	health_free(p->health);
 	discovery_free(p->discovery);
 	resolver_free(p->resolver);
 	if (p->current != NULL)

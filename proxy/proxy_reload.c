@@ -131,16 +131,25 @@ apply_discovery(struct proxy *p, struct discovery *discovery)
 	p->discovery = discovery;
 }
 
+static void
+apply_health(struct proxy *p, struct health *health)
+{
+	health_start(health, p->health);
+	health_free(p->health);
+	p->health = health;
+}
+
 /* Nothing fails from here on. */
 static void
 apply(struct proxy *p, struct proxy_settings *fresh, struct edge_set *edges,
     struct service **services, struct discovery *discovery,
-    struct pworker_config **configs)
+    struct health *health, struct pworker_config **configs)
 {
 	warn_of_fixed(p, fresh);
 	end_removed(p, fresh);
 	apply_resolvers(p, fresh);
 	apply_discovery(p, discovery);
+	apply_health(p, health);
 	edge_commit(edges, &p->edges);
 	edge_tune(edges, fresh->app);
 	edge_forget(&p->retired); /* what there was of it is in p->edges */
@@ -164,6 +173,7 @@ open_and_apply(struct proxy *p, struct proxy_settings *fresh)
 	struct edge_options o = proxy_edge_options(p->started);
 	struct pworker_config **configs = NULL;
 	struct discovery *discovery = NULL;
+	struct health *health = NULL;
 	struct service **services;
 	struct edge_set edges;
 
@@ -173,17 +183,20 @@ open_and_apply(struct proxy *p, struct proxy_settings *fresh)
 	services = proxy_services(p, fresh);
 	if (services != NULL)
 		discovery = proxy_discover(p, services, fresh->apps);
-	if (discovery != NULL) {
+	if (discovery != NULL)
+		health = proxy_health(p, services, fresh->apps);
+	if (health != NULL) {
 		proxy_ports_of_reload(p, &edges, services, fresh->apps);
 		configs = make_configs(p, fresh, &edges, services);
 	}
 	if (configs == NULL) {
+		health_free(health);
 		discovery_free(discovery);
 		proxy_drop_services(services, fresh->apps);
 		edge_undo(&edges, &p->edges);
 		return -1;
 	}
-	apply(p, fresh, &edges, services, discovery, configs);
+	apply(p, fresh, &edges, services, discovery, health, configs);
 	return 0;
 }
 

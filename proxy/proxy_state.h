@@ -14,6 +14,7 @@
 #include "proxy/discovery.h"
 #include "proxy/edge.h"
 #include "proxy/eventlog.h"
+#include "proxy/health.h"
 #include "proxy/proxy.h"
 #include "proxy/pworker.h"
 #include "proxy/service.h"
@@ -28,6 +29,7 @@ struct proxy {
 	struct service **services; /* of `current`, by index */
 	struct resolver *resolver; /* main thread, as is the next */
 	struct discovery *discovery; /* the origins of `services` by DNS */
+	struct health *health; /* the checks of `services`; main thread */
 	struct edge_set edges;
 	struct edge_set retired; /* of before a reload, not yet closed */
 	bool settling; /* ports are about to be as services say */
@@ -63,6 +65,10 @@ void proxy_drop_services(struct service **list, size_t n);
  * line. */
 struct discovery *
 proxy_discover(struct proxy *p, struct service *const *services, size_t n);
+
+/* The same for health checks. */
+struct health *
+proxy_health(const struct proxy *p, struct service *const *services, size_t n);
 
 /* Warns of what the host has switched off; before rights are given up. */
 void proxy_check_host(const struct proxy_settings *s);

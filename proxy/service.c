@@ -175,6 +175,8 @@ service_new(const struct app *a, size_t workers, size_t capacity,
 		v->origins = origins_new(&v->app);
 	if (a->dns.name[0] != '\0')
 		atomic_store(&v->resolution, SERVICE_RESOLVING);
+	if (v->origins != NULL && before != NULL)
+		origins_inherit(v->origins, before->origins);
 	if (v->origins != NULL)
 		return v;
 	release_chain(v->before);
@@ -370,7 +372,8 @@ same_origins(const struct app *a, const struct app *b)
 	if (a->origins != b->origins || a->balance != b->balance ||
 	    a->origins_down != b->origins_down ||
 	    a->eject.after != b->eject.after ||
-	    a->eject.for_s != b->eject.for_s || a->header != b->header ||
+	    a->eject.for_s != b->eject.for_s ||
+	    !app_check_same(&a->check, &b->check) || a->header != b->header ||
 	    a->transparent != b->transparent || !app_dns_same(a, b))
 		return false;
 	for (size_t i = 0; i < a->origins; i++) {

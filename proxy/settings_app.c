@@ -25,13 +25,20 @@ tell_item(const struct place *at, const char *key, size_t i, const char *why)
 	proxy_settings_error(at->e, at->root, at->index, path, "%s", why);
 }
 
-static bool
-given(const struct place *at, const char *key)
+bool
+proxy_settings_given(
+    const struct yaml_node *root, size_t index, const char *key)
 {
 	char path[64];
 
-	snprintf(path, sizeof path, "applications[%zu].%s", at->index, key);
-	return schema_find(at->root, path) != NULL;
+	snprintf(path, sizeof path, "applications[%zu].%s", index, key);
+	return schema_find(root, path) != NULL;
+}
+
+static bool
+given(const struct place *at, const char *key)
+{
+	return proxy_settings_given(at->root, at->index, key);
 }
 
 static void
@@ -429,6 +436,7 @@ proxy_app_make(struct app *a, const struct proxy_raw_app *raw, size_t index,
 	a->origins_down = (enum app_down)raw->origins_down;
 	a->eject.after = (uint32_t)raw->eject.after;
 	a->eject.for_s = (uint32_t)raw->eject.for_s;
+	proxy_check_make(a, &raw->health, index, root, e);
 	a->header = (enum app_header)raw->proxy_protocol;
 	a->transparent = raw->transparent;
 	if (raw->name != NULL)

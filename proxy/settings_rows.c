@@ -11,6 +11,8 @@ const char *const proxy_sharing_words[] = { "off", "guarded", "open",
 	"reuseport", "activation", "dispatch", "demux", NULL };
 static const char *const balance_words[] = { "round-robin", "least-connections",
 	"source-hash", NULL };
+const char *const proxy_check_words[] = { "tcp", "tcp-expect", "udp-expect",
+	NULL };
 static const char *const down_words[] = { "last_known", "refuse", NULL };
 static const char *const traffic_words[] = { "direct", NULL };
 static const char *const dns_words[] = { "A", "AAAA", "A+AAAA", "SRV", NULL };
@@ -79,6 +81,28 @@ static const struct schema_row tcp_rows[] = {
 	{ 0 },
 };
 
+static const struct schema_row health_rows[] = {
+	{ "type", SCHEMA_ENUM, IN(health, type), .words = proxy_check_words,
+	    .required = true, .help = "tcp: connecting is enough" },
+	{ "interval_s", SCHEMA_DURATION, IN(health, interval_s), .min = 1,
+	    .max = DAY_S, .fallback = "5", .unit = "s",
+	    .help = "between checks of one origin" },
+	{ "timeout_s", SCHEMA_DURATION, IN(health, timeout_s), .min = 1,
+	    .max = 3600, .fallback = "2", .unit = "s",
+	    .help = "of one check, not over interval_s" },
+	{ "rise", SCHEMA_INT, IN(health, rise), .min = 1, .max = 1000,
+	    .fallback = "2", .help = "good ones in a row bring it up" },
+	{ "fall", SCHEMA_INT, IN(health, fall), .min = 1, .max = 1000,
+	    .fallback = "3", .help = "bad ones in a row take it down" },
+	{ "port", SCHEMA_INT, IN(health, port), .min = 1, .max = 65535,
+	    .help = "instead of the origin's first one" },
+	{ "send", SCHEMA_STRING, IN(health, send),
+	    .help = "for the -expect types; \\n, \\r, \\t, \\xHH" },
+	{ "expect", SCHEMA_STRING, IN(health, expect),
+	    .help = "somewhere in the answer; udp-expect: \"\" for any" },
+	{ 0 },
+};
+
 static const struct schema_row eject_rows[] = {
 	{ "after", SCHEMA_INT, IN(eject, after), .min = 0, .max = 1000,
 	    .fallback = "3", .help = "connect failures in a row; 0 is off" },
@@ -134,6 +158,8 @@ static const struct schema_row app_rows[] = {
 	{ "origins_down", SCHEMA_ENUM, APP(origins_down), .words = down_words,
 	    .fallback = "last_known",
 	    .help = "when health checks say that all are down" },
+	{ "health", SCHEMA_SECTION, APP(health), .rows = health_rows,
+	    .help = "checks of the origins; none by default" },
 	{ "eject", SCHEMA_SECTION, APP(eject), .rows = eject_rows,
 	    .help = "an origin that cannot be connected to" },
 	{ "tls", SCHEMA_ENUM, APP(tls), .words = proxy_tls_words,

@@ -45,6 +45,14 @@ struct proxy_raw_udp {
 	bool one_way;
 };
 
+struct proxy_raw_health {
+	int type; /* enum app_check_kind, less one */
+	int64_t interval_s, timeout_s;
+	int64_t rise, fall;
+	int64_t port; /* 0: the origin's */
+	char *send, *expect; /* as notation_bytes() reads them */
+};
+
 struct proxy_raw_app {
 	char *name;
 	char *protocol;
@@ -60,6 +68,7 @@ struct proxy_raw_app {
 	int balance; /* enum app_balance */
 	int origins_down; /* enum app_down */
 	struct proxy_raw_eject eject;
+	struct proxy_raw_health health;
 	int tls;
 	int traffic_type;
 	int64_t idle_timeout_s; /* 0: by protocol */
@@ -79,6 +88,7 @@ struct proxy_raw {
 extern const struct schema_row proxy_settings_rows[];
 extern const char *const proxy_sharing_words[];
 extern const char *const proxy_tls_words[];
+extern const char *const proxy_check_words[]; /* proxy_raw_health.type */
 extern const char *const proxy_header_words[]; /* by enum app_header */
 
 /*
@@ -87,6 +97,14 @@ extern const char *const proxy_header_words[]; /* by enum app_header */
  */
 void proxy_app_make(struct app *a, const struct proxy_raw_app *raw,
     size_t index, const struct yaml_node *root, struct yaml_errors *e);
+
+/* `health` as the check of `a`, whose protocol and origins are there. */
+void proxy_check_make(struct app *a, const struct proxy_raw_health *raw,
+    size_t index, const struct yaml_node *root, struct yaml_errors *e);
+
+/* Whether application `index` has this key in the file. */
+bool proxy_settings_given(
+    const struct yaml_node *root, size_t index, const char *key);
 
 /* The rules between an application and itself or those before it. */
 void proxy_app_check(const struct app *list, size_t index,

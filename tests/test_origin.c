@@ -44,6 +44,8 @@ make_app(enum app_balance balance, unsigned int origins)
 	a->balance = balance;
 	a->port_first = a->port_last = 53;
 	a->eject = (struct app_eject){ EJECT_AFTER, EJECT_S };
+	a->check.rise = 2;
+	a->check.fall = 3;
 	for (unsigned int i = 0; i < origins; i++)
 		a->origin[a->origins++] = origin(i);
 	return a;
@@ -82,7 +84,9 @@ health(struct origins *o, unsigned int n, bool up)
 {
 	struct app_origin a = origin(n);
 
-	origins_health(o, &a.address, up);
+	/* rise 2 and fall 3 */
+	for (int i = 0; i < (up ? 2 : 3); i++)
+		origins_checked(o, &a.address, up ? NULL : "test", 7);
 }
 
 static int
@@ -371,6 +375,109 @@ test_health(void **state)
 	origins_free(o);
 }
 
+/* '-' a check that goes wrong, '+' one that goes well; then what follows:
+ * ' ' nothing, 'v' it falls, '^' it rises. */
+static void
+test_rise_and_fall(void **state)
+{
+	static const char rows[][32] = { "- - -v- + +^+ ", "- - + - - + - - -v",
+		"- - -v+ - + - - - + +^", "+ + + + - - -v+ +^- - -v+ +^" };
+	struct app_origin a = origin(0);
+
+	(void)state;
+	for (size_t r = 0; r < sizeof rows / sizeof *rows; r++) {
+		struct origins *o = make(APP_ROUND_ROBIN, 1);
+
+		for (size_t i = 0; rows[r][i] != '\0'; i += 2) {
+			enum origin_change got = origins_checked(o, &a.address,
+			    rows[r][i] == '-' ? "test" : NULL, i + 1);
+			char is = " ^v"[got];
+
+			if (is != rows[r][i + 1])
+				fail_msg("%s: '%c' at %zu", rows[r], is, i);
+		}
+		origins_free(o);
+	}
+}
+
+static void
+test_check_is_shown(void **state)
+{
+	struct origins *o = make(APP_ROUND_ROBIN, 2);
+	struct app_origin a = origin(1), other = origin(9);
+	char longer[200];
+
+	(void)state;
+	memset(longer, 'x', sizeof longer - 1);
+	longer[sizeof longer - 1] = '\0';
+	assert_true(look(o, 1, S).up && look(o, 1, S).since_us == 0);
+	assert_string_equal(look(o, 1, S).why, "");
+	origins_checked(o, &a.address, longer, 40);
+	origins_checked(o, &a.address, longer, 41);
+	assert_int_equal(
+	    origins_checked(o, &a.address, longer, 42), ORIGIN_FELL);
+	origins_checked(o, &a.address, NULL, 43);
+	assert_false(look(o, 1, S).up);
+	assert_int_equal(look(o, 1, S).since_us, 42);
+	assert_int_equal(look(o, 1, S).checks, 4);
+	assert_int_equal(look(o, 1, S).checks_failed, 3);
+	assert_int_equal(strlen(look(o, 1, S).why), ORIGIN_WHY_LEN - 1);
+	assert_int_equal(look(o, 0, S).checks, 0);
+	/* nobody's */
+	for (int i = 0; i < 5; i++)
+		assert_int_equal(origins_checked(o, &other.address, "test", 50),
+		    ORIGIN_SAME);
+	/* what brings it up ends its ejection, too */
+	for (int i = 0; i < EJECT_AFTER; i++)
+		origins_failed(o, 1, S);
+	assert_true(look(o, 1, S).ejected_ns > 0);
+	assert_int_equal(origins_checked(o, &a.address, NULL, 60), ORIGIN_ROSE);
+	assert_int_equal(look(o, 1, S).since_us, 60);
+	assert_int_equal(look(o, 1, S).ejected_ns, 0);
+	origins_free(o);
+}
+
+/* A reload that changes the service: who was down is not tried again. */
+static void
+test_inherit(void **state)
+{
+	struct origins *was = make(APP_SOURCE_HASH, 8), *now;
+	struct app *a = make_app(APP_SOURCE_HASH, 8);
+	int first = choose(was, 0, S);
+
+	(void)state;
+	health(was, 3, false);
+	origins_failed(was, 4, S);
+	a->origin[5] = origin(30);
+	a->origin[6] = origin(3); /* another place in the list */
+	a->origin[3] = origin(6);
+	now = make_from(a);
+	origins_inherit(now, was);
+	assert_true(look(now, 3, S).up);
+	assert_false(look(now, 6, S).up);
+	assert_string_equal(look(now, 6, S).why, "test");
+	assert_int_equal(look(now, 6, S).since_us, 7);
+	assert_int_equal(look(now, 4, S).failures, 1);
+	assert_int_equal(look(now, 0, S).live, 0);
+	origins_free(now);
+	/* the same origins: the same client goes to the same one */
+	for (int i = 0; i < 20; i++) {
+		now = make(APP_SOURCE_HASH, 8);
+		origins_inherit(now, was);
+		if (first != 3)
+			assert_int_equal(choose(now, 0, S), first);
+		origins_free(now);
+	}
+	/* without checks nobody would bring it up again */
+	a = make_app(APP_SOURCE_HASH, 8);
+	a->check.rise = a->check.fall = 0;
+	now = make_from(a);
+	origins_inherit(now, was);
+	assert_true(look(now, 3, S).up);
+	origins_free(now);
+	origins_free(was);
+}
+
 /* ---- which there are ---- */
 
 static void
@@ -599,6 +706,9 @@ main(void)
 		cmocka_unit_test(test_ejection_settings),
 		cmocka_unit_test(test_refuse),
 		cmocka_unit_test(test_health),
+		cmocka_unit_test(test_rise_and_fall),
+		cmocka_unit_test(test_check_is_shown),
+		cmocka_unit_test(test_inherit),
 		cmocka_unit_test(test_none),
 		cmocka_unit_test(test_replace_keeps),
 		cmocka_unit_test(test_replace_drains),

@@ -94,6 +94,7 @@ test_values(void **state)
 	    "\"::ffff:10.0.0.0/104\"]}\n"
 	    "    balance: source-hash\n"
 	    "    origins_down: refuse\n"
+	    "    health: {type: tcp, fall: 9}\n"
 	    "    eject: {after: 0, for_s: 1m}\n"
 	    "    connect_timeout_s: 2\n"
 	    "    lifetime_s: 1d\n"
@@ -128,6 +129,7 @@ test_values(void **state)
 	assert_int_equal(a->header, APP_HEADER_V2);
 	assert_int_equal(a->balance, APP_SOURCE_HASH);
 	assert_int_equal(a->origins_down, APP_DOWN_REFUSE);
+	assert_int_equal(a->check.fall, 9);
 	assert_int_equal(a->eject.after, 0);
 	assert_int_equal(a->eject.for_s, 60);
 	assert_int_equal(a->allows, 3);

@@ -437,6 +437,8 @@ static const struct {
 	UNUSED(edge[1], origins),
 	UNUSED(origin[1], dns),
 	UNUSED(dns.name[1], dns.type),
+	UNUSED(check.send[1], check.expect),
+	UNUSED(check.expect[1], header), /* and padding */
 	UNUSED(allow, trusts),
 	UNUSED(trust, timeouts),
 	FLOWINFO(edge[0]),
@@ -473,6 +475,7 @@ every_byte_is_compared(void **state)
 	*a = make_app();
 	a->edge[0] = sockets_addr("[2001:db8::1]:1");
 	a->origin[0].address = sockets_addr("[2001:db8::2]:1");
+	a->check.send_len = a->check.expect_len = 1;
 	for (size_t i = 0; i < sizeof *a; i++) {
 		memcpy(b, a, sizeof *a);
 		((uint8_t *)b)[i] ^= 1;

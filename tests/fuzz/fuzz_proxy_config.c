@@ -7,6 +7,21 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 
 static void
+check_health(const struct app_check *c)
+{
+	if (c->kind == APP_CHECK_OFF)
+		return;
+	if (c->rise == 0 || c->fall == 0 || c->timeout_ms == 0 ||
+	    c->timeout_ms > c->interval_ms || c->send_len > sizeof c->send ||
+	    c->expect_len > sizeof c->expect)
+		abort();
+	if (c->kind == APP_CHECK_TCP && c->send_len + c->expect_len > 0)
+		abort();
+	if (c->kind == APP_CHECK_TCP_EXPECT && c->expect_len == 0)
+		abort();
+}
+
+static void
 check_app(const struct app *a)
 {
 	bool dns = a->dns.name[0] != '\0';
@@ -14,6 +29,7 @@ check_app(const struct app *a)
 	if (a->name[0] == '\0' || a->edges == 0 || a->port_first == 0 ||
 	    a->port_first > a->port_last || dns == (a->origins > 0))
 		abort();
+	check_health(&a->check);
 	if (dns && (a->dns.type == APP_DNS_SRV) != (a->dns.port == 0))
 		abort();
 	if (dns && a->dns.port + a->port_last - a->port_first > 65535)

@@ -106,7 +106,7 @@ describe(const struct session *s, struct live_row *row, double now_s)
 void
 sessions_list(const struct sessions *t, struct live_ask *a)
 {
-	double now_s = (double)clock_monotonic_ns() / 1e9;
+	double now_s = session_now_s();
 
 	for (int looks = 0; a->tcp_at < t->fresh; a->tcp_at++, looks++) {
 		const struct session *s = &t->slots[a->tcp_at];

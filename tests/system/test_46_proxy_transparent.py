@@ -275,6 +275,17 @@ def test_t_says_that_the_capability_is_missing(tmp_path, as_root):
                          r"CAP_NET_RAW.*AmbientCapabilities", done.stderr)
 
 
+def test_another_user_with_just_the_capability(tmp_path, as_root):
+    """As a unit file has it: User=, AmbientCapabilities=CAP_NET_RAW."""
+    with Origin(echo) as o, L4proxyd(
+            tmp_path, [application(harness.free_port(), o, transparent=True)],
+            prefix=("setpriv", "--reuid=nobody", "--regid=nogroup",
+                    "--clear-groups", "--inh-caps=+net_raw",
+                    "--ambient-caps=+net_raw")) as p:
+        assert capabilities(p)[:2] == [CAP_NET_RAW, CAP_NET_RAW]
+        assert p.reload(p.config["applications"]) == "reloaded"
+
+
 def test_a_reload_cannot_ask_for_it_later(tmp_path, as_root):
     with Origin(echo) as o, L4proxyd(
             tmp_path, [application(harness.free_port(), o)]) as p:

@@ -5,6 +5,7 @@ import subprocess
 import harness
 import pytest
 from proxyharness import L4proxyd, Origin, application, echo
+from udporigin import UdpOrigin
 
 not_run = []
 
@@ -131,6 +132,28 @@ def origin():
         return made[-1]
     yield make
     for o in made:
+        o.close()
+
+
+@pytest.fixture
+def udp_proxy(tmp_path):
+    """udp_proxy(serve, key=value…) -> a daemon with one application of UDP, and
+    its origin; both are stopped cleanly."""
+    running = []
+
+    def make(serve=lambda d: [d.data], daemon=None, **rules):
+        o = UdpOrigin(serve)
+        port = harness.free_port()
+        app = {"name": "story", "protocol": f"udp/{port}",
+               "edge_ips": "127.0.0.1", "origin_direct": o.url(), **rules}
+        p = L4proxyd(tmp_path, [app], name=f"l4proxyd-{len(running)}",
+                     drain_s=0, **(daemon or {}))
+        p.port, p.app = port, app
+        running.append((p, o))
+        return p.start(), o
+    yield make
+    for p, o in running:
+        p.stop()
         o.close()
 
 

@@ -7,7 +7,7 @@ import struct
 import harness
 import pytest
 from proxyharness import L4proxyd
-from udporigin import MAGIC_V2, UdpOrigin, read_simple, read_v2
+from udporigin import MAGIC_V2, read_simple, read_v2
 
 ME = "127.0.0.0/8"  # whoever sends is trusted
 CLIENT, EDGE = ("203.0.113.9", 4711), ("192.0.2.80", 53)  # nobody's
@@ -28,24 +28,10 @@ def simple(client=CLIENT):
 
 
 @pytest.fixture
-def start(tmp_path):
-    """start(serve, key=value…) -> daemon and its origin, stopped cleanly."""
-    running = []
-
-    def make(serve=lambda d: [d.data], **rules):
-        o = UdpOrigin(serve)
-        port = harness.free_port()
-        app = {"name": "story", "protocol": f"udp/{port}",
-               "edge_ips": "127.0.0.1", "origin_direct": o.url(),
-               "proxy_protocol_from": ME, **rules}
-        p = L4proxyd(tmp_path, [app], drain_s=0)
-        p.port, p.app = port, app
-        running.append((p, o))
-        return p.start(), o
-    yield make
-    for p, o in running:
-        p.stop()
-        o.close()
+def start(udp_proxy):
+    def make(*argv, **rules):
+        return udp_proxy(*argv, **{"proxy_protocol_from": ME, **rules})
+    return make
 
 
 def peer(p):

@@ -3,31 +3,15 @@ import socket
 
 import harness
 import pytest
-from proxyharness import L4proxyd
-from udporigin import UdpOrigin
 
 PATIENT = 3600  # idle_timeout_s: nothing here ends by being idle
 
 
 @pytest.fixture
-def start(tmp_path):
-    """start(serve, key=value…) -> daemon and its origin, stopped cleanly."""
-    running = []
-
-    def make(serve=lambda d: [d.data], daemon=None, **rules):
-        o = UdpOrigin(serve)
-        port = harness.free_port()
-        app = {"name": "story", "protocol": f"udp/{port}",
-               "edge_ips": "127.0.0.1", "origin_direct": o.url(),
-               "idle_timeout_s": PATIENT, **rules}
-        p = L4proxyd(tmp_path, [app], drain_s=0, **(daemon or {}))
-        p.port, p.app = port, app
-        running.append((p, o))
-        return p.start(), o
-    yield make
-    for p, o in running:
-        p.stop()
-        o.close()
+def start(udp_proxy):
+    def make(*argv, **rules):
+        return udp_proxy(*argv, **{"idle_timeout_s": PATIENT, **rules})
+    return make
 
 
 def client(p):

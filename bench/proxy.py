@@ -216,10 +216,16 @@ def subtracted(turns):
     return added
 
 
+def rivals(names):
+    """The proxies to be compared with: others, or else our own of before."""
+    names = [n for n in names if n not in (DIRECT, "l4proxyd")]
+    others = [n for n in names if not n.startswith("l4proxyd-")]
+    return others or names
+
+
 def best_peer(turns, figure):
-    peers = {n: statistics.median(figure.take(t) for t in own)
-             for n, own in turns.items()
-             if n != DIRECT and not n.startswith("l4proxyd")}
+    peers = {n: statistics.median(figure.take(t) for t in turns[n])
+             for n in rivals(turns)}
     if not peers:
         return None
     pick = max if figure.more_is_better else min
@@ -278,8 +284,7 @@ def added_table(row, turns):
                       bench.spread(whole, figure.digits)])
     text = f"What it adds ({figure.head}):\n\n" + bench.table(
         ["", "those who took part", "the whole host (/proc/stat)"], lines)
-    peers = [n for n in added if not n.startswith("l4proxyd")]
-    best = min(peers, key=lambda n: statistics.median(added[n]), default=None)
+    best = min(rivals(added), key=lambda n: statistics.median(added[n]), default=None)
     if best is None:
         return text, []
     values = [a / b for a, b in zip(added["l4proxyd"], added[best])]

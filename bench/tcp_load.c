@@ -30,7 +30,7 @@
 #include "bench/pattern.h"
 #include "net/addr.h"
 #include "net/sock.h"
-#include "roughtime/client/histogram.h"
+#include "base/histogram.h"
 
 #define CONNS_MAX 16384
 #define CHUNK 262144u

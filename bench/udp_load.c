@@ -27,7 +27,7 @@
 #include "bench/pattern.h"
 #include "net/addr.h"
 #include "net/sock.h"
-#include "roughtime/client/histogram.h"
+#include "base/histogram.h"
 
 #define SLOTS_MAX 16384u
 #define SIZE_MAX_BYTES 2048u

@@ -28,6 +28,11 @@ struct dgrams_inner {
 	struct iovec rx_iov[DGRAMS_SLOTS], tx_iov[DGRAMS_SLOTS];
 	struct control rx_control[DGRAMS_SLOTS], tx_control[DGRAMS_SLOTS];
 	uint32_t tx_segment[DGRAMS_SLOTS]; /* of message m, 0: plain */
+	enum ready {
+		READY_NOT = 0,
+		READY_PLAIN,
+		READY_NAMED
+	} ready[DGRAMS_SLOTS]; /* rx: as it has to be for the next receive */
 	uint8_t *arena;
 };
 
@@ -85,11 +90,16 @@ dgrams_held(const struct dgram *g)
 
 /* --- receiving --- */
 
+/* What nothing was received into is still as it was. */
 static void
 preset(struct dgrams *d, unsigned int i, bool named)
 {
 	struct msghdr *h = &d->inner->rx[i].msg_hdr;
+	enum ready ready = named ? READY_NAMED : READY_PLAIN;
 
+	if (d->inner->ready[i] == ready)
+		return;
+	d->inner->ready[i] = ready;
 	h->msg_name = named ? &d->at[i].peer : NULL;
 	h->msg_namelen = named ? sizeof d->at[i].peer : 0;
 	h->msg_iov = &d->inner->rx_iov[i];
@@ -145,6 +155,18 @@ read_control(struct dgram *g, struct msghdr *h)
 	}
 }
 
+/* One is asked for: recvmmsg(2) would do the same and more. */
+static int
+receive_one(struct mmsghdr *m, int fd)
+{
+	ssize_t n = recvmsg(fd, &m->msg_hdr, MSG_DONTWAIT);
+
+	if (n < 0)
+		return -1;
+	m->msg_len = (unsigned int)n;
+	return 1;
+}
+
 int
 dgrams_receive(struct dgrams *d, int fd, unsigned int most, bool named)
 {
@@ -157,7 +179,10 @@ dgrams_receive(struct dgrams *d, int fd, unsigned int most, bool named)
 		return 0;
 	for (unsigned int i = from; i < from + most; i++)
 		preset(d, i, named);
-	n = recvmmsg(fd, d->inner->rx + from, most, MSG_DONTWAIT, NULL);
+	if (most == 1)
+		n = receive_one(&d->inner->rx[from], fd);
+	else
+		n = recvmmsg(fd, d->inner->rx + from, most, MSG_DONTWAIT, NULL);
 	if (n < 0)
 		return errno == EAGAIN || errno == EINTR ? 0 : -1;
 	d->count += (unsigned int)n;
@@ -165,6 +190,7 @@ dgrams_receive(struct dgrams *d, int fd, unsigned int most, bool named)
 		struct dgram *g = &d->at[i];
 		struct msghdr *h = &d->inner->rx[i].msg_hdr;
 
+		d->inner->ready[i] = READY_NOT;
 		g->data = slot_start(d, i);
 		g->len = d->inner->rx[i].msg_len;
 		g->segment = 0;

@@ -112,6 +112,7 @@ ready_event(struct ev_loop *loop, ev_io *io, int what)
 		if (n <= 0)
 			return;
 		read_clock(w);
+		w->round++;
 		serve(w, events, n);
 		/* Few were ready: more likely than not, none is now. */
 		if (n < EVENTS_MANY)
@@ -280,6 +281,7 @@ retire(struct udp_worker *w, uint32_t i)
 	struct udp_listener *l = w->listeners[i];
 	int own;
 
+	l->ask = (struct udp_ask){ 0 }; /* for all there is */
 	udp_pass_clients(w, i);
 	l->draining = true;
 	atomic_store(&w->lingers, true);

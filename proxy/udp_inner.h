@@ -15,6 +15,15 @@
 #include "proxy/service.h"
 #include "proxy/udp.h"
 
+/*
+ * How many datagrams are asked for at a time: one, where one comes at a time,
+ * which saves looking for a second in vain.
+ */
+struct udp_ask {
+	uint32_t round; /* of the last receive */
+	uint8_t singles; /* receives in a row that found one at most */
+};
+
 struct udp_listener {
 	struct service *service; /* held; NULL: this place is free */
 	struct tally *tally; /* of the service, this worker's sheet */
@@ -25,6 +34,7 @@ struct udp_listener {
 	bool wanted; /* by the posts of the last udp_worker_listen() */
 	bool draining; /* flows go on, none begins */
 	uint32_t flows;
+	struct udp_ask ask;
 };
 
 /* Beside each flow of the table, by its index. */
@@ -32,6 +42,7 @@ struct udp_side {
 	struct service *service; /* held */
 	struct tally *tally; /* as of the listener */
 	uint64_t ends_ms; /* by lifetime; UINT64_MAX: never */
+	struct udp_ask ask;
 };
 
 /* What a flow costs of our own memory, beside its socket. */
@@ -52,6 +63,7 @@ struct udp_worker {
 	/* One set for all sockets, so that a flow needs no watcher of libev:
 	 * its descriptor is readable when one of them is. */
 	int epoll;
+	uint32_t round; /* of epoll_wait(2) */
 	ev_io ready;
 	ev_timer tick;
 	uint64_t now_ns, now_ms; /* monotonic, as of the last wake-up */

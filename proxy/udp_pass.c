@@ -44,6 +44,37 @@ close_over(struct udp_worker *w)
 	w->overs = 0;
 }
 
+/* --- how many at a time --- */
+
+#define SINGLES 4 /* receives of one at most, then one is asked for */
+
+/* What this receive says about the next: it found `n`. */
+static void
+learn(struct udp_ask *ask, uint32_t round, int n)
+{
+	bool more = n > 1 ||
+	    /* asked for one, and there was another at once */
+	    (n == 1 && ask->singles == SINGLES && round - ask->round <= 1);
+
+	if (more)
+		ask->singles = 0;
+	else if (ask->singles < SINGLES)
+		ask->singles++;
+	ask->round = round;
+}
+
+static int
+receive(struct udp_worker *w, int fd, struct udp_ask *ask, bool named)
+{
+	unsigned int most = ask->singles == SINGLES ? 1 : DGRAMS_SLOTS;
+	int n = dgrams_receive(w->d, fd, most, named);
+	int fault = errno;
+
+	learn(ask, w->round, n);
+	errno = fault;
+	return n;
+}
+
 /* --- from clients to origins --- */
 
 static void
@@ -191,12 +222,12 @@ take_from_client(struct udp_worker *w, uint32_t listener, struct dgram *g)
 void
 udp_pass_clients(struct udp_worker *w, uint32_t listener)
 {
+	struct udp_listener *l = w->listeners[listener];
 	int n;
 
 	w->d->count = 0;
 	/* An error here is none of the socket: ICMP, memory; it passes. */
-	n = dgrams_receive(
-	    w->d, w->listeners[listener]->fd, DGRAMS_SLOTS, true);
+	n = receive(w, l->fd, &l->ask, true);
 	for (int i = 0; i < n; i++)
 		take_from_client(w, listener, &w->d->at[i]);
 	send_all_to_origins(w);
@@ -279,7 +310,7 @@ udp_pass_origin(struct udp_worker *w, struct flow *f)
 	if (d->count == DGRAMS_SLOTS)
 		udp_pass_flush(w);
 	from = d->count;
-	n = dgrams_receive(d, f->fd, DGRAMS_SLOTS, false);
+	n = receive(w, f->fd, &w->sides[flow_index(w->table, f)].ask, false);
 	fault = errno;
 	for (unsigned int i = from; i < d->count; i++)
 		w->via[i] =

@@ -257,6 +257,33 @@ def test_a_set_that_always_changes_is_no_flood_of_lines(dns, proxy):
     assert len(re.findall(f"{NAME} is 127", p.log())) == 5
 
 
+def test_health_checks_follow_the_name(dns, origins, proxy):
+    """One that DNS names and nobody serves is left out; the one it names
+    instead is checked, too."""
+    port = origins(2)[0].port
+    dns.set(NAME, "A", "127.0.0.2", "127.0.0.9", ttl=1)
+    p = proxy(port, health={"type": "tcp", "interval_s": 1, "timeout_s": 1,
+                            "rise": 1, "fall": 1})
+    p.expect_log(f"127.0.0.9:{port} is down")
+    assert visits(p, 6) == {"127.0.0.2": 6}
+    dns.set(NAME, "A", "127.0.0.3", "127.0.0.10", ttl=1)
+    p.expect_log(f"127.0.0.10:{port} is down")
+    assert visits(p, 6) == {"127.0.0.3": 6}
+
+
+def test_udp_by_srv(dns, proxy):
+    name = "_story._udp.example"
+    with UdpOrigin(address="127.0.0.2") as o:
+        dns.set(name, "SRV", (0, 0, o.port, "a.example"))
+        dns.set("a.example", "A", "127.0.0.2")
+        p = proxy(None, name=name, protocol="udp",
+                  origin_dns={"type": "SRV"})
+        with harness.Udp("127.0.0.1", p.port) as c:
+            assert c.ask(b"hello") == b"hello"
+        p.expect_events(1, Event="connect", OriginIP="127.0.0.2",
+                        OriginPort=o.port)
+
+
 def test_the_settings_ttl_wins(dns, origins, proxy):
     port = origins(2)[0].port
     dns.set(NAME, "A", "127.0.0.2", ttl=86400)

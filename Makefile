@@ -160,6 +160,10 @@ bench: all $(BENCHES)
 bench-proxy: all $(BENCHES)
 	BUILD='$(abspath $(BUILD))' $(PYTHON) bench/proxy.py $(PROXY_ARGS)
 
+# What listing all sessions costs those who use the proxy meanwhile.
+bench-control: all $(BENCHES)
+	BUILD='$(abspath $(BUILD))' $(PYTHON) bench/proxy_control.py
+
 lint:
 	mandoc -Tlint -Wwarning $(MANS)
 	clang-format --dry-run --Werror $$(git ls-files '*.[ch]')
@@ -180,6 +184,6 @@ install: all
 clean:
 	rm -rf build
 
-.PHONY: all optional check check-unit check-corpus check-system collision fuzz interop bench bench-proxy lint format install clean
+.PHONY: all optional check check-unit check-corpus check-system collision fuzz interop bench bench-proxy bench-control lint format install clean
 .SECONDARY:
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

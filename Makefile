@@ -32,10 +32,17 @@ MAIN_l4proxyctl := proxy/l4proxyctl.c
 MAINS := $(foreach p,$(PROGRAMS),$(MAIN_$(p)))
 
 PKGS := libsodium yaml-0.1 jansson libseccomp libcares
-OPTIONAL := libsystemd
+OPTIONAL := libsystemd libbpf
 FOUND := $(foreach p,$(OPTIONAL),$(shell pkg-config --exists $(p) && echo $(p)))
 ABSENT := $(filter-out $(FOUND),$(OPTIONAL))
 HAVE := $(foreach p,$(FOUND),-DHAVE_$(shell echo $(p) | tr a-z- A-Z_))
+
+# The program of net/dispatch is compiled for the kernel's BPF machine, which
+# clang can do, and is embedded in the daemon.
+CLANG ?= clang
+BPF_CLANG := $(and $(filter libbpf,$(FOUND)),$(shell command -v $(CLANG)))
+HAVE += $(if $(BPF_CLANG),-DHAVE_DISPATCH)
+ABSENT += $(if $(shell command -v $(CLANG)),,$(CLANG))
 
 ifneq ($(MAKECMDGOALS),clean)
 ifneq ($(shell pkg-config --exists $(PKGS) && echo yes),yes)
@@ -55,7 +62,7 @@ CFLAGS_ALL := -std=c11 -D_GNU_SOURCE -DTIMESHARE_VERSION='"$(VERSION)"' -I. \
 LDFLAGS_ALL := -pie -Wl,-z,relro,-z,now -Wl,--as-needed $(SANFLAGS) -pthread $(LDFLAGS)
 LIBS := $(shell pkg-config --libs $(PKGS) $(FOUND)) -lcap -lev -lresolv -lm
 
-LIB_SRCS := $(filter-out $(MAINS),$(foreach r,$(ROOMS),$(wildcard $(r)/*.c $(r)/*/*.c)))
+LIB_SRCS := $(filter-out $(MAINS) %.bpf.c,$(foreach r,$(ROOMS),$(wildcard $(r)/*.c $(r)/*/*.c)))
 LIB := $(BUILD)/libtimeshare.a
 TESTS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/test_*.c))
 TEST_HELPERS := $(patsubst %.c,$(OBJ)/%.o,$(filter-out tests/test_%,$(wildcard tests/*.c)))
@@ -81,6 +88,16 @@ endif
 $(OBJ)/%.o: %.c $(FLAGS)
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<
+
+BPF_FLAGS := -target bpf -O2 -g -ffreestanding -Wall -Wextra -I. \
+	-I/usr/include/$(shell $(CC) -print-multiarch 2>/dev/null)
+$(OBJ)/%.bpf.o: %.bpf.c $(FLAGS)
+	@mkdir -p $(@D)
+	$(CLANG) $(BPF_FLAGS) $(if $(WERROR),-Werror) -MMD -MP -c -o $@ $<
+
+# .incbin looks for the object from there.
+$(OBJ)/net/dispatch.o: CFLAGS_ALL += -Wa,-I$(OBJ)
+$(OBJ)/net/dispatch.o: $(if $(BPF_CLANG),$(OBJ)/net/dispatch.bpf.o)
 
 $(LIB): $(LIB_SRCS:%.c=$(OBJ)/%.o)
 	@rm -f $@

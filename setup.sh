@@ -2,7 +2,7 @@
 # Packages that a build needs, and those that only the tests need.
 packages_build='gcc make pkg-config libc6-dev linux-libc-dev libsodium-dev
 	libyaml-dev libev-dev libjansson-dev libcap-dev libseccomp-dev
-	libsystemd-dev libc-ares-dev'
+	libsystemd-dev libc-ares-dev clang libbpf-dev'
 # The last lines are services that the system tests put behind the proxy.
 packages_test='libcmocka-dev python3 python3-pytest python3-nacl iproute2
 	procps mandoc

@@ -143,14 +143,19 @@ static json_t *
 origin_row(const struct service *v, const struct origin_view *o)
 {
 	char text[ADDR_STR_LEN];
+	uint64_t state_us =
+	    o->since_us > 0 ? clock_realtime_us() - o->since_us : 0;
 
-	return json_pack("{s:s, s:s, s:s, s:i, s:s, s:o, s:o, s:o, s:o, s:o}",
+	return json_pack("{s:s, s:s, s:s, s:i, s:s, s:o, s:o, s:o, s:o, s:o, "
+			 "s:o, s:o, s:o, s:s}",
 	    "application", v->app.name, "protocol",
 	    notation_proto_str(v->app.proto), "address",
 	    addr_format(text, &o->address), "weight", (int)o->weight, "state",
 	    origin_state(o), "ejected_ms", number(o->ejected_ns / 1000000),
 	    "live", number(o->live), "failures", number(o->failures), "total",
-	    number(o->total), "failed", number(o->failed));
+	    number(o->total), "failed", number(o->failed), "checks",
+	    number(o->checks), "checks_failed", number(o->checks_failed),
+	    "state_ms", number(state_us / 1000), "why", o->why);
 }
 
 /* All of one application at once: 64 rows fit where one may. */

@@ -200,6 +200,9 @@ static const struct {
 	    "Sessions or flows that were sent there" },
 	{ "origin_failures_total", "counter", "failed",
 	    "Of them: did not connect" },
+	{ "origin_checks_total", "counter", "checks", "Health checks" },
+	{ "origin_checks_failed_total", "counter", "checks_failed",
+	    "Of them: went wrong" },
 };
 
 static void

@@ -135,6 +135,7 @@ static const struct table_column origin_columns[] = {
 	{ "FAILED", true },
 	{ "IN A ROW", true },
 	{ "STATE", false },
+	{ "LAST FAULT OF A CHECK", false },
 };
 
 static void
@@ -146,6 +147,9 @@ put_origin_state(struct cells *c, const json_t *row)
 	if (strcmp(ctl_text(row, "state"), "ejected") == 0)
 		snprintf(room(c), TABLE_CELL, "ejected for %s",
 		    when_span_ms(span, left));
+	else if (strcmp(ctl_text(row, "state"), "down") == 0)
+		snprintf(room(c), TABLE_CELL, "down for %s",
+		    when_span(span, ctl_number(row, "state_ms") / 1000));
 	else
 		put(c, ctl_text(row, "state"));
 }
@@ -162,6 +166,7 @@ fill_origin(struct cells *c, const json_t *row)
 	put_count(c, row, "failed");
 	put_count(c, row, "failures");
 	put_origin_state(c, row);
+	put(c, ctl_text(row, "why"));
 }
 
 /* ---- sessions ---- */

@@ -362,12 +362,33 @@ inherit(struct origins *o, struct slot *to, const struct slot *from)
 	memcpy(to->why, from->why, sizeof to->why);
 }
 
+/* None is listed yet, by DNS: slots that wait for the first origins_replace(),
+ * which drops those that it does not name. */
+static void
+prepare(struct origins *o, const struct origins *former)
+{
+	for (int i = 0; i < APP_ORIGINS_MAX; i++) {
+		if (!former->slot[i].listed)
+			continue;
+		o->slot[i].used = true;
+		o->balance.origin[i].address =
+		    former->balance.origin[i].address;
+		o->balance.origin[i].weight = former->balance.origin[i].weight;
+	}
+}
+
 void
 origins_inherit(struct origins *o, struct origins *former)
 {
+	bool listed = false;
+
+	for (int i = 0; i < APP_ORIGINS_MAX; i++)
+		listed |= o->slot[i].listed;
 	lock(former);
 	memcpy(o->balance.hash_key, former->balance.hash_key,
 	    sizeof o->balance.hash_key);
+	if (!listed)
+		prepare(o, former);
 	for (int i = 0; i < APP_ORIGINS_MAX; i++) {
 		int was = o->slot[i].used
 		    ? find(former, &o->balance.origin[i].address)

@@ -63,8 +63,9 @@ enum origin_change { ORIGIN_SAME = 0, ORIGIN_ROSE, ORIGIN_FELL };
 enum origin_change origins_checked(struct origins *o,
     const struct addr *address, const char *why, uint64_t now_us);
 
-/* After a reload that changed the service: origins that both have keep what
- * is known of them, and clients keep theirs (source hash). */
+/* After a reload that changed the service, to be called before anybody else
+ * has `o`: origins that both have, or will have when DNS says so, keep what is
+ * known of them, and clients keep theirs (source hash). */
 void origins_inherit(struct origins *o, struct origins *former);
 
 struct origin_view {

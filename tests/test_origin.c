@@ -468,6 +468,16 @@ test_inherit(void **state)
 			assert_int_equal(choose(now, 0, S), first);
 		origins_free(now);
 	}
+	/* by DNS: as soon as it is named again, if it is */
+	now = make(APP_SOURCE_HASH, 0);
+	origins_inherit(now, was);
+	assert_int_equal(choose(now, 0, S), -1);
+	assert_int_equal(errno, ENOENT);
+	assert_int_equal(replace(now, "dax"), 0);
+	assert_int_equal(used(now), 3);
+	assert_false(look(now, 3, S).up);
+	assert_true(look(now, 0, S).up && look(now, 0, S).listed);
+	origins_free(now);
 	/* without checks nobody would bring it up again */
 	a = make_app(APP_SOURCE_HASH, 8);
 	a->check.rise = a->check.fall = 0;

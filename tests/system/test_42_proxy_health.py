@@ -1,5 +1,7 @@
 """l4proxyd's health checks: who is taken out, who comes back, and why."""
 import contextlib
+import json
+import re
 import socket
 import threading
 import time
@@ -315,3 +317,26 @@ def test_ejection_is_a_setting(proxy, origin):
         assert ask(p.port) == b"hello"
     harness.until(lambda: len(p.events(
         Event="originError", OriginPort=dead)) >= 1 + 5, "each turn tries it")
+
+
+def test_the_operator_sees_state_and_reason(proxy, origin, tmp_path):
+    o, dead = origin(echo), harness.free_port()
+    path = str(tmp_path / "run" / "control.sock")
+    p = proxy(o, dead, health=TCP, daemon={"control": path})
+    p.expect_log(down(dead, "connect: Connection refused"))
+
+    def ctl(*argv):
+        return harness.run("l4proxyctl", "-s", path, *argv).stdout
+    good, bad = map(json.loads, ctl("--json", "origins").splitlines())
+    assert (good["state"], good["why"], good["checks_failed"]) == ("up", "", 0)
+    assert (bad["state"], bad["why"]) == ("down",
+                                          "connect: Connection refused")
+    assert 2 <= bad["checks_failed"] == bad["checks"]
+    assert 0 <= bad["state_ms"] < 30000
+    assert re.search(r"down for \d+s +connect: Connection refused",
+                     ctl("origins"))
+    name = f'{{application="story",protocol="tcp",origin="127.0.0.1:{dead}"}}'
+    found = ctl("metrics")
+    assert re.search(
+        "l4proxyd_origin_checks_failed_total" + re.escape(name) + r" [1-9]",
+        found), found

@@ -602,3 +602,25 @@ def test_replies_of_rubbish(dns, origins, proxy):
     dns.answer = whole
     dns.set(NAME, "A", "127.0.0.3", ttl=600)
     moves_to(p, "127.0.0.3")
+
+
+def test_checks_follow_the_answers(dns, origins, proxy):
+    """An address without a server falls; so does one that comes later; a
+    reload that changes the application does not forget."""
+    port = origins(1)[0].port
+    dns.set(NAME, "A", "127.0.0.2", "127.0.0.77", ttl=1)
+    health = {"type": "tcp", "interval_s": 1, "timeout_s": 1, "fall": 2}
+    p = proxy(port, health=health)
+    p.expect_log(rf"origin 127\.0\.0\.77:{port} is down: connect: ")
+    assert visits(p, 6) == {"127.0.0.2": 6}
+    errors = len(p.events(Event="originError"))
+    since = p.mark()
+    assert p.reload([{**p.app, "lifetime_s": 3600}]) == "reloaded"
+    assert visits(p, 6) == {"127.0.0.2": 6}
+    assert len(p.events(Event="originError")) == errors
+    assert "is down" not in p.log()[since:]
+    dns.set(NAME, "A", "127.0.0.2", "127.0.0.78", ttl=1)
+    p.expect_log(rf"origin 127\.0\.0\.78:{port} is down: connect: ", since)
+    assert visits(p, 6) == {"127.0.0.2": 6}
+    listed = {o["address"]: o["state"] for o in control(p, "origins")}
+    assert listed == {f"127.0.0.2:{port}": "up", f"127.0.0.78:{port}": "down"}

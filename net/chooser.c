@@ -3,8 +3,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/bpf.h>
+#include <linux/filter.h>
 #include <stddef.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -121,6 +123,18 @@ chooser_attach(int netns, int socket, uint16_t port)
 		close(program);
 	errno = saved;
 	return link;
+}
+
+int
+chooser_steer(int socket, unsigned int member)
+{
+	struct sock_filter code[] = {
+		BPF_STMT(BPF_RET | BPF_K, member),
+	};
+	const struct sock_fprog program = { .len = 1, .filter = code };
+
+	return setsockopt(socket, SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF,
+	    &program, sizeof program);
 }
 
 int

@@ -1,6 +1,6 @@
 /*
- * The smallest sk_lookup program (bpf(2), Documentation/bpf/prog_sk_lookup):
- * every packet to one port goes to one socket. For trying what such a program
+ * The smallest programs that choose a socket: sk_lookup (bpf(2), Documentation/bpf/prog_sk_lookup):
+ * every packet to one port goes to one socket; and of a group. For trying what such a program
  * does to the kernel's choice; needs CAP_BPF and CAP_NET_ADMIN.
  */
 #ifndef NET_CHOOSER_H
@@ -13,6 +13,12 @@
  * a descriptor with whose close it ends, or -1 with errno.
  */
 int chooser_attach(int netns, int socket, uint16_t port);
+
+/*
+ * Every packet to the SO_REUSEPORT group of this socket goes to its member
+ * `member`, from 0 in the order of joining (SO_ATTACH_REUSEPORT_CBPF).
+ */
+int chooser_steer(int socket, unsigned int member);
 
 /* How many such programs this network has, of whomever; -1 with errno. */
 int chooser_count(void);

@@ -5,8 +5,9 @@
  * experiment on 6.18 and in the kernel's sources; `portshare matrix` compares
  * the model with the kernel at hand, cell by cell.
  *
- * Not modelled: VRF (l3mdev), multicast, IP_TRANSPARENT, the programs that
- * SO_ATTACH_REUSEPORT_* attach, members of a group that were shut down.
+ * Not modelled: VRF (l3mdev), multicast, IP_TRANSPARENT, what a program that
+ * chooses sockets decides (its choice is given), members of a group that were
+ * shut down.
  */
 #ifndef NET_PORTRULES_H
 #define NET_PORTRULES_H
@@ -66,6 +67,7 @@ struct portrules_socket {
 	unsigned int group; /* of SO_REUSEPORT, 0: none */
 	unsigned int member; /* which of the group, from 0 */
 	bool group_connected; /* one of the group was connected once */
+	unsigned int steered; /* the group's program: 1 + member, 0: none */
 	struct portrules_cache cache;
 };
 
@@ -157,6 +159,8 @@ struct portrules_verdict portrules_listen(struct portrules *p, size_t i);
 void portrules_connect(struct portrules *p, size_t i, const struct addr *local,
     const struct addr *peer);
 void portrules_close(struct portrules *p, size_t i);
+/* A program of socket i's group (SO_ATTACH_REUSEPORT_CBPF, _EBPF) answers so. */
+void portrules_steer(struct portrules *p, size_t i, unsigned int member);
 /*
  * Socket i is bound already (and in `state`, `peer`), as a scan of the live
  * sockets found it: taken as it is, oldest first. What happened before the
@@ -188,6 +192,7 @@ enum portrules_tie {
 	PORTRULES_NEWEST, /* equal: the newest takes all of it */
 	PORTRULES_OLDEST, /* equal, and of IPv6 with SO_REUSEPORT */
 	PORTRULES_GROUP, /* equal: split by the flow's hash */
+	PORTRULES_STEERED, /* a program of the group chose */
 	PORTRULES_GROUP_FIRST, /* a group that is met first beats a score */
 };
 const char *portrules_level_str(enum portrules_level level);

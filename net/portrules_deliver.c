@@ -10,6 +10,7 @@
 struct found {
 	size_t winner;
 	bool split;
+	bool steered;
 	enum portrules_tie tie;
 };
 
@@ -128,16 +129,17 @@ tie_of(const struct portrules *p, const struct portrules_packet *k,
 {
 	const struct portrules_socket *w = &p->sockets[f->winner];
 	enum portrules_tie tie = f->split ? PORTRULES_GROUP : PORTRULES_ONLY;
+	bool group = f->split || f->steered;
 
 	for (size_t i = 0; i < p->n; i++) {
 		const struct portrules_socket *s = &p->sockets[i];
 
 		if (i == f->winner || !is_candidate(s, k, wildcard) ||
-		    (f->split && s->group == w->group))
+		    (group && s->group == w->group))
 			continue;
 		if (score(s, k) > score(w, k))
 			return PORTRULES_GROUP_FIRST;
-		if (f->split)
+		if (group)
 			continue;
 		if (score(s, k) == score(w, k))
 			tie = labs(s->place) < labs(w->place)
@@ -146,7 +148,31 @@ tie_of(const struct portrules *p, const struct portrules_packet *k,
 		else if (tie == PORTRULES_ONLY)
 			tie = PORTRULES_SCORE;
 	}
-	return tie;
+	return f->steered ? PORTRULES_STEERED : tie;
+}
+
+/* The member that the group's program names; none such: by hash after all. */
+static size_t
+steered_to(const struct portrules *p, const struct portrules_socket *s)
+{
+	for (size_t i = 0; i < p->n; i++)
+		if (p->sockets[i].group == s->group &&
+		    p->sockets[i].member + 1 == s->steered)
+			return i;
+	return PORTRULES_NOBODY;
+}
+
+static void
+take_group(const struct portrules *p, const struct portrules_packet *k,
+    const struct portrules_socket *s, struct found *f)
+{
+	size_t to = steered_to(p, s);
+
+	f->steered = RULE(GROUP_STEERED, to != PORTRULES_NOBODY);
+	if (!f->steered)
+		f->split = count_split(p, k, s->group, &f->winner) > 1;
+	else if (to != PORTRULES_NOBODY)
+		f->winner = to;
 }
 
 /*
@@ -161,24 +187,21 @@ search(const struct portrules *p, const struct portrules_packet *k,
 	int best = -1;
 
 	f->winner = PORTRULES_NOBODY;
-	f->split = false;
+	f->split = f->steered = false;
 	for (; i != PORTRULES_NOBODY;
 	     i = portrules_next(p, p->sockets[i].place)) {
 		const struct portrules_socket *s = &p->sockets[i];
-		size_t members, first = i;
 
 		if (!is_candidate(s, k, wildcard) ||
 		    !RULE(BETTER_SCORE, score(s, k) > best))
 			continue;
 		best = score(s, k);
 		f->winner = i;
-		f->split = false;
+		f->split = f->steered = false;
 		if (s->state == PORTRULES_CONNECTED ||
 		    !RULE(GROUP_SPLITS, s->reuseport && s->group != 0))
 			continue;
-		members = count_split(p, k, s->group, &first);
-		f->winner = first;
-		f->split = members > 1;
+		take_group(p, k, s, f);
 		if (RULE(GROUP_ENDS_SEARCH, !s->group_connected))
 			break;
 	}

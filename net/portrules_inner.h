@@ -44,6 +44,7 @@
 	X(DEVICE_SCORES)        \
 	X(CPU_SCORES)           \
 	X(GROUP_SPLITS)         \
+	X(GROUP_STEERED)        \
 	X(GROUP_ENDS_SEARCH)    \
 	X(CONNECTED_FIRST)      \
 	X(CHOICE_UNCONNECTED)   \

@@ -61,6 +61,7 @@ found_group(struct portrules *p, struct portrules_socket *s)
 	s->group = ++p->groups;
 	s->member = 0;
 	s->group_connected = false;
+	s->steered = 0;
 }
 
 /* One that set the flag after its bind is taken in with the next that comes. */
@@ -81,6 +82,7 @@ join_group(struct portrules *p, size_t self)
 		newer->member = group_size(p, s->group);
 		newer->group = s->group;
 		newer->group_connected = s->group_connected;
+		newer->steered = s->steered;
 		return;
 	}
 	found_group(p, newer);
@@ -221,6 +223,16 @@ portrules_close(struct portrules *p, size_t i)
 	leave_group(p, s);
 	s->bound = false;
 	s->state = PORTRULES_IDLE;
+}
+
+void
+portrules_steer(struct portrules *p, size_t i, unsigned int member)
+{
+	unsigned int group = p->sockets[i].group;
+
+	for (size_t k = 0; group != 0 && k < p->n; k++)
+		if (p->sockets[k].group == group)
+			p->sockets[k].steered = member + 1;
 }
 
 void

@@ -113,6 +113,8 @@ static const struct words ties[] = {
 	    "socket with SO_REUSEPORT is met after those before it" },
 	[PORTRULES_GROUP] = { "group",
 	    "a SO_REUSEPORT group splits it by the flow's hash" },
+	[PORTRULES_STEERED] = { "steered",
+	    "a BPF program of the SO_REUSEPORT group chose the member" },
 	[PORTRULES_GROUP_FIRST] = { "group-first",
 	    "a SO_REUSEPORT group is met first and takes it from a socket "
 	    "that matches better" },

@@ -32,6 +32,7 @@ static const char *const themes[] = {
 	[CELL_PEER] = "connected",
 	[CELL_TRIO] = "three sockets",
 	[CELL_GROUP] = "group grows",
+	[CELL_STEERED] = "group program",
 	[CELL_QUEUE] = "queue at close",
 	[CELL_CPU] = "incoming cpu",
 	[CELL_FULL] = "crowded port",

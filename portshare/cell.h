@@ -42,6 +42,7 @@ enum cell_theme {
 	CELL_PEER, /* connected sockets */
 	CELL_TRIO, /* three sockets */
 	CELL_GROUP, /* a group grows and shrinks */
+	CELL_STEERED, /* a program of the group chooses */
 	CELL_QUEUE, /* what is queued when a socket closes */
 	CELL_CPU, /* SO_INCOMING_CPU */
 	CELL_FULL, /* a crowded port */
@@ -75,6 +76,7 @@ enum cell_act {
 	CELL_SEND, /* to place `what`, along `way` */
 	CELL_QUEUED, /* the same, but left in the queues */
 	CELL_DRAIN, /* what is in the queues now */
+	CELL_STEER, /* the group of `who` gets a program: member `what` */
 	CELL_CHOOSE, /* an sk_lookup program takes `who` for the port */
 };
 #define CELL_ACTS (CELL_CHOOSE + 1)

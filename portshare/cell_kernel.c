@@ -514,6 +514,8 @@ do_step(struct table *t, const struct cell_step *s, struct cell_outcome *o)
 	case CELL_DRAIN:
 		drain(t, o);
 		break;
+	case CELL_STEER:
+		return chooser_steer(t->fds[s->who], s->what);
 	case CELL_CHOOSE:
 		return choose(t, s->who);
 	}

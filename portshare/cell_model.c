@@ -239,6 +239,9 @@ do_step(struct world *w, size_t at, struct cell_model *m)
 	case CELL_SEND:
 		send_it(w, at, m);
 		break;
+	case CELL_STEER:
+		portrules_steer(&w->rules, s->who, s->what);
+		break;
 	case CELL_CHOOSE:
 		w->chosen = s->who;
 		break;

@@ -100,6 +100,7 @@ cell_say_step(char *buf, size_t len, const struct cell_step *s)
 		[CELL_SEND] = "send to",
 		[CELL_QUEUED] = "leave in the queues: to",
 		[CELL_DRAIN] = "read the queues",
+		[CELL_STEER] = "program for the group of",
 		[CELL_CHOOSE] = "sk_lookup program names",
 	};
 
@@ -108,6 +109,9 @@ cell_say_step(char *buf, size_t len, const struct cell_step *s)
 	else if (s->act == CELL_SEND || s->act == CELL_QUEUED)
 		snprintf(buf, len, "%s %s%s", acts[s->act],
 		    cell_place_str(s->what), ways[s->way]);
+	else if (s->act == CELL_STEER)
+		snprintf(buf, len, "%s %c: member %d", acts[s->act],
+		    letter(s->who), s->what);
 	else
 		snprintf(buf, len, "%s %c", acts[s->act], letter(s->who));
 	return buf;
@@ -117,6 +121,7 @@ cell_say_step(char *buf, size_t len, const struct cell_step *s)
 static const char helpers[] =
     "#include <arpa/inet.h>\n"
     "#include <errno.h>\n"
+    "#include <linux/filter.h>\n"
     "#include <poll.h>\n"
     "#include <stdio.h>\n"
     "#include <string.h>\n"
@@ -264,6 +269,13 @@ bake_step(struct text *t, const struct lab *l, const struct cell *c,
 		break;
 	case CELL_CLOSE:
 		say(t, "	close(fd[%d]); fd[%d] = -1;\n", s->who, s->who);
+		break;
+	case CELL_STEER:
+		say(t,
+		    "	struct sock_filter f = { 6, 0, 0, %d }; struct "
+		    "sock_fprog p = { 1, &f }; setsockopt(fd[%d], SOL_SOCKET, "
+		    "SO_ATTACH_REUSEPORT_CBPF, &p, sizeof p);\n",
+		    s->what, s->who);
 		break;
 	case CELL_SEND:
 		bake_send(t, l, s);

@@ -482,6 +482,33 @@ groups(struct generator *g, enum sock_proto proto)
 	}
 }
 
+/* A program names a member, one that leaves, or one that there is not. */
+static void
+steered_groups(struct generator *g, enum sock_proto proto)
+{
+	static const enum cell_place at[] = { CELL_A, CELL_ANY4, CELL_S,
+		CELL_ANY6 };
+
+	for (unsigned int k = 0; k < 4 * 16; k++) {
+		struct cell c = new_cell(CELL_STEERED, proto, 3);
+		enum cell_place to = k / 16 < 2 ? CELL_A : CELL_S;
+
+		for (size_t i = 0; i < 3; i++) {
+			c.sockets[i].place = at[k / 16];
+			set_flags(&c.sockets[i], 2);
+		}
+		open_it(&c, 0);
+		open_it(&c, 1);
+		add(&c, CELL_STEER, k & 1, k >> 1 & 3, CELL_LOCAL);
+		send_to(&c, to, CELL_LOCAL);
+		open_it(&c, 2);
+		send_to(&c, to, CELL_LOCAL);
+		step(&c, CELL_CLOSE, k & 8 ? 1 : 0);
+		send_to(&c, to, CELL_LOCAL);
+		emit(g, &c);
+	}
+}
+
 /* What waits in the queue of a socket that closes is lost. */
 static void
 queues(struct generator *g, enum sock_proto proto)
@@ -596,6 +623,7 @@ cells_generate(int (*each)(const struct cell *c, void *arg), void *arg)
 		strangers(&g, proto);
 		trios(&g, proto);
 		groups(&g, proto);
+		steered_groups(&g, proto);
 		queues(&g, proto);
 		cpus(&g, proto);
 		crowds(&g, proto);

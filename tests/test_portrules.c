@@ -398,6 +398,27 @@ groups_split_and_shrink(void **state)
 	assert_int_equal(sockets[1].member, 1);
 }
 
+/* The program of a group names a member by its number. */
+static void
+a_program_chooses_in_a_group(void **state)
+{
+	struct portrules_delivery d;
+
+	(void)state;
+	begin(PORTRULES_KERNEL_NEWEST);
+	add(SOCK_UDP, "192.0.2.1", RP);
+	add(SOCK_UDP, "192.0.2.1", RP);
+	portrules_steer(&world, 0, 1);
+	d = ask(SOCK_UDP, "192.0.2.1");
+	assert_int_equal(d.winner, 1);
+	assert_false(d.split);
+	assert_int_equal(d.tie, PORTRULES_STEERED);
+	portrules_steer(&world, 1, 2); /* there is none: by hash */
+	assert_true(ask(SOCK_UDP, "192.0.2.1").split);
+	add(SOCK_UDP, "192.0.2.1", RP);
+	assert_int_equal(ask(SOCK_UDP, "192.0.2.1").winner, 2);
+}
+
 static void
 which_flows_may_move(void **state)
 {
@@ -507,6 +528,7 @@ main(void)
 		cmocka_unit_test(ties),
 		cmocka_unit_test(both_flags_open_the_group),
 		cmocka_unit_test(groups_split_and_shrink),
+		cmocka_unit_test(a_program_chooses_in_a_group),
 		cmocka_unit_test(which_flows_may_move),
 		cmocka_unit_test(a_crowd_may_blind),
 		cmocka_unit_test(live_sockets_are_adopted),

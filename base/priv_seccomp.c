@@ -147,6 +147,8 @@ static const int server_calls[] = {
 static const int proxy_calls[] = {
 	SCMP_SYS(connect),
 	SCMP_SYS(splice),
+	/* its event log is opened again in place */
+	SCMP_SYS(dup3),
 	/* its control socket's file, at the end */
 	SCMP_SYS(unlink),
 	SCMP_SYS(unlinkat),

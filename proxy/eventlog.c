@@ -23,6 +23,7 @@
  * that size do not block, and stdout keeps its flags.
  */
 #define BATCH_PIPE 4096u
+#define TELL_MS 1000 /* while the reader stands still */
 #define CLOSE_MS 1000 /* for what is queued */
 /* Where lines come faster, they gather this long: one wake-up for many. */
 #define GATHER_MS 10
@@ -87,15 +88,28 @@ gather(struct eventlog *log, size_t cap)
 	}
 }
 
-/* ms that a wait for the reader may take: -1 until somebody closes. */
+/* Workers have no time to say so. */
+static void
+tell_overrun(struct eventlog *log)
+{
+	uint64_t now = atomic_load(&log->overrun);
+
+	if (now == log->told)
+		return;
+	log->told = now;
+	log_limited(&log->overrun_gate, LOG_LEVEL_WARNING,
+	    "event log: lines come faster than they can be written; %llu are "
+	    "lost so far",
+	    (unsigned long long)atomic_load(&log->lost));
+}
+
+/* ms that a wait for the reader may take once somebody closes. */
 static int
 patience(struct eventlog *log)
 {
-	uint64_t now = clock_monotonic_ns(), by;
+	uint64_t now = clock_monotonic_ns();
+	uint64_t by = atomic_load(&log->close_by_ns);
 
-	if (!atomic_load(&log->closing))
-		return -1;
-	by = atomic_load(&log->close_by_ns);
 	return now >= by ? 0 : (int)((by - now) / 1000000) + 1;
 }
 
@@ -108,15 +122,17 @@ writable(struct eventlog *log)
 	uint64_t count;
 
 	for (;;) {
-		int wait = patience(log);
-
 		/* once closing, `wake` has nothing more to say */
-		if (poll(fds, wait < 0 ? 2 : 1, wait) < 0 && errno != EINTR)
+		bool closing = atomic_load(&log->closing);
+		int wait = closing ? patience(log) : TELL_MS;
+
+		if (poll(fds, closing ? 1 : 2, wait) < 0 && errno != EINTR)
 			return false;
 		if (fds[0].revents != 0)
 			return true;
 		if (wait == 0)
 			return false;
+		tell_overrun(log); /* a reader may stand still for long */
 		if (fds[1].revents != 0 &&
 		    read(log->wake, &count, sizeof count) < 0)
 			continue;
@@ -167,21 +183,6 @@ write_batch(struct eventlog *log, size_t len)
 		return;
 	}
 	write_all(log, log->batch, len);
-}
-
-/* Workers have no time to say so. */
-static void
-tell_overrun(struct eventlog *log)
-{
-	uint64_t now = atomic_load(&log->overrun);
-
-	if (now == log->told)
-		return;
-	log->told = now;
-	log_limited(&log->overrun_gate, LOG_LEVEL_WARNING,
-	    "event log: lines come faster than they can be written; %llu are "
-	    "lost so far",
-	    (unsigned long long)atomic_load(&log->lost));
 }
 
 /* Sleeps until a worker or a close wakes it, or for `ms`. */

@@ -395,6 +395,11 @@ reopen_log(struct proxy *p)
 	if (eventlog_reopen(p->log) == 0)
 		log_info("event log opened again, %llu lines lost so far",
 		    (unsigned long long)eventlog_lost(p->log));
+	else if (errno == EACCES)
+		log_error("event log %s: Permission denied (uid %u), or its "
+			  "directory is not that of the start any more, which "
+			  "takes a restart",
+		    p->started->event_log, (unsigned)geteuid());
 	else
 		tell_log_fault(p);
 }

@@ -214,6 +214,8 @@ relay(void)
 	NEED(fcntl(pipes[1], F_SETPIPE_SZ, 65536) >= 65536);
 	NEED(write(in, "x", 1) == 1);
 	NEED(splice(from, NULL, pipes[1], NULL, 65536, SPLICE_F_NONBLOCK) == 1);
+	/* as eventlog_reopen() does */
+	NEED(dup3(pipes[0], pipes[1], O_CLOEXEC) == pipes[1]);
 	exit(0);
 }
 

@@ -18,6 +18,8 @@ from proxyharness import (L4proxyd, Origin, application, connect, echo, idle,
 from udporigin import UdpOrigin
 
 GOOD, USAGE, UNREACHABLE, REFUSED = 0, 1, 2, 3
+SANITIZED = any(mark in (harness.BUILD / "l4proxyd").read_bytes()
+                for mark in (b"__asan_init", b"__tsan_init"))
 
 
 class Controlled(L4proxyd):
@@ -856,6 +858,11 @@ def crowd(tmp_path, namespaces):
         yield made
 
 
+def is_flat(daemon, before_kb):
+    """A sanitizer keeps what is freed."""
+    return SANITIZED or daemon.rss_kb() - before_kb < 4 << 10
+
+
 def told(rows):
     """Bytes by client; nobody twice."""
     found = {r["client"]: r["client_bytes"] for r in rows}
@@ -872,10 +879,10 @@ def test_many_flows_are_listed_in_flat_memory(crowd):
     for _ in range(FLOWS * 3 // 4):
         assert child.stdout.readline()
     most = int(harness.status_of(child.pid)["VmHWM"].split()[0])
-    assert most < 32 << 10, "l4proxyctl keeps what it prints"
+    assert SANITIZED or most < 32 << 10, "l4proxyctl keeps what it prints"
     assert len(child.stdout.readlines()) == FLOWS + 1 - FLOWS * 3 // 4
     assert child.wait(harness.PATIENCE_S) == GOOD
-    assert p.rss_kb() - before < 4 << 10
+    assert is_flat(p, before)
     rows = p.rows("sessions", "--app", "dns", "--limit", "5")
     assert len(rows) == 5
     workers = [r["flows"] for r in p.rows("counters") if "worker" in r]
@@ -899,12 +906,12 @@ def test_a_slow_reader_costs_nothing_and_misses_nothing(crowd):
             assert p.ctl("ping").stdout
             assert len(p.rows("sessions", "--limit", "300")) == 300
         assert cpu_s(p.pid) - used < 5, "it spins"
-        assert p.rss_kb() - before < 4 << 10
+        assert is_flat(p, before)
         p.ctl("reload")  # which moves no flow
         more, end = slow.answer()
         assert end == {"end": "good", "rows": FLOWS}
         assert told(rows + more) == crowd.wanted()
-    assert p.rss_kb() - before < 4 << 10
+    assert is_flat(p, before)
 
 
 def test_readers_that_leave_are_forgotten(crowd):
@@ -916,7 +923,7 @@ def test_readers_that_leave_are_forgotten(crowd):
     assert told(p.rows("sessions")) == crowd.wanted()
     fds = [t for t in harness.fds(p.pid).values() if "socket:" in t]
     assert len(fds) < FLOWS + 64
-    assert p.rss_kb() - before < 4 << 10
+    assert is_flat(p, before)
 
 
 def test_who_lives_throughout_is_told_once(daemon, tcp):

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/bpf.h>
 #include <linux/sockios.h>
 #include <sched.h>
 #include <seccomp.h>
@@ -188,6 +189,12 @@ static const struct condition server_conditions[] = {
 	{ SCMP_SYS(kill), 1, WHOLE, SIGTERM },
 };
 
+/* A socket of a new range of ports, into the map of net/dispatch that is open;
+ * nothing can be loaded or made. */
+static const struct condition proxy_conditions[] = {
+	{ SCMP_SYS(bpf), 0, WHOLE, BPF_MAP_UPDATE_ELEM },
+};
+
 /* No raw ones: a transparent proxy has the capability for them. */
 static const struct {
 	int family, kind;
@@ -320,6 +327,8 @@ add_profile(scmp_filter_ctx ctx, enum priv_profile profile)
 	result = add_server(ctx);
 	if (result == 0 && profile == PRIV_PROXY)
 		result = ALLOW_CALLS(ctx, proxy_calls);
+	if (result == 0 && profile == PRIV_PROXY)
+		result = ALLOW_CONDITIONS(ctx, proxy_conditions);
 	return result;
 }
 

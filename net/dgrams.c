@@ -135,6 +135,13 @@ read_pktinfo6(struct dgram *g, struct cmsghdr *c)
 	g->group = IN6_IS_ADDR_MULTICAST(&info.ipi6_addr);
 }
 
+/* The kernel gives a whole sockaddr, port and all. */
+static void
+read_asked(struct dgram *g, struct cmsghdr *c, size_t len)
+{
+	memcpy(&g->local, CMSG_DATA(c), len);
+}
+
 static void
 read_control(struct dgram *g, struct msghdr *h)
 {
@@ -147,6 +154,12 @@ read_control(struct dgram *g, struct msghdr *h)
 		else if (c->cmsg_level == IPPROTO_IPV6 &&
 		    c->cmsg_type == IPV6_PKTINFO)
 			read_pktinfo6(g, c);
+		else if (c->cmsg_level == IPPROTO_IP &&
+		    c->cmsg_type == IP_ORIGDSTADDR)
+			read_asked(g, c, sizeof g->local.in);
+		else if (c->cmsg_level == IPPROTO_IPV6 &&
+		    c->cmsg_type == IPV6_ORIGDSTADDR)
+			read_asked(g, c, sizeof g->local.in6);
 		else if (c->cmsg_level == SOL_UDP && c->cmsg_type == UDP_GRO) {
 			memcpy(&segment, CMSG_DATA(c), sizeof segment);
 			if (segment > 0 && (uint32_t)segment < g->len)

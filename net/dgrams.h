@@ -30,8 +30,8 @@ struct dgram {
 	 * of one owner may travel together. */
 	uint32_t owner;
 	struct addr peer; /* of a named receive; where a named send goes */
-	/* The address that was asked, port 0 (PKTINFO). Family 0: the socket
-	 * is bound to it. A named send leaves from here. */
+	/* The address that was asked (PKTINFO), with its port where the socket
+	 * asks for it (sock_udp_asked). Family 0: the socket is bound to it. A named send leaves from here. */
 	struct addr local;
 	bool group; /* came to a broadcast or multicast address */
 };

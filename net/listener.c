@@ -99,6 +99,14 @@ listener_open(enum sock_proto proto, const struct addr *a,
 	return 0;
 }
 
+int
+listener_try(enum sock_proto proto, const struct addr *a,
+    const struct sock_opts *o, int *fd)
+{
+	*fd = open_one(proto, a, o);
+	return *fd >= 0 ? 0 : -1;
+}
+
 void
 listener_close(const int *fds, size_t queues)
 {

@@ -17,6 +17,9 @@
  */
 int listener_open(enum sock_proto proto, const struct addr *a,
     const struct sock_opts *o, size_t queues, int *fds);
+/* One socket, as it is said in `o`; told and -1 when it cannot be had. */
+int listener_try(enum sock_proto proto, const struct addr *a,
+    const struct sock_opts *o, int *fd);
 void listener_close(const int *fds, size_t queues);
 
 /* Is `fd` one of fds[0…n)? For what comes and goes with a reload. */

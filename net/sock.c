@@ -65,6 +65,14 @@ sock_udp_gro(int fd, bool on)
 	(void)set_int(fd, SOL_UDP, UDP_GRO, on);
 }
 
+int
+sock_udp_asked(int fd, int family)
+{
+	if (family == AF_INET6)
+		return set_int(fd, IPPROTO_IPV6, IPV6_RECVORIGDSTADDR, 1);
+	return set_int(fd, IPPROTO_IP, IP_RECVORIGDSTADDR, 1);
+}
+
 static int
 set_udp(int fd, int family, const struct sock_opts *o)
 {

@@ -75,6 +75,10 @@ int sock_may_be_transparent(void);
 /* Turns UDP_GRO on or off later; a kernel without it goes on without. */
 void sock_udp_gro(int fd, bool on);
 
+/* Each datagram tells the address and port that were asked, which under
+ * net/dispatch are not those of the socket (IP_RECVORIGDSTADDR, ip(7)). */
+int sock_udp_asked(int fd, int family);
+
 /* The address a socket is bound to (getsockname(2)). */
 int sock_local(int fd, struct addr *a);
 

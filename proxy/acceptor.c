@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "net/sock.h"
 #include "net/tcp.h"
 
 #define ACCEPT_ROUND 16 /* connections taken in one turn of a listener */
@@ -19,6 +20,7 @@ struct door {
 	struct acceptor *acceptor;
 	struct service *service;
 	struct addr edge;
+	bool ask; /* the connection knows which address and port were asked */
 	bool held; /* is left soon: see tcp_hold() */
 };
 
@@ -105,7 +107,7 @@ static void
 take(struct door *d, int most)
 {
 	struct acceptor *a = d->acceptor;
-	struct addr peer;
+	struct addr peer, asked;
 
 	for (int i = 0; i < most; i++) {
 		int fd = tcp_accept(d->io.fd, &peer);
@@ -116,7 +118,10 @@ take(struct door *d, int most)
 		}
 		if (d->held)
 			tcp_hold(fd, false);
-		session_begin(a->sessions, d->service, fd, &peer, &d->edge);
+		asked = d->edge;
+		if (d->ask)
+			(void)sock_local(fd, &asked);
+		session_begin(a->sessions, d->service, fd, &peer, &asked);
 	}
 }
 
@@ -234,9 +239,11 @@ acceptor_free(struct acceptor *a)
 static void
 make_door(struct door *d, struct acceptor *a, const struct post *p)
 {
-	*d = (struct door){
-		.acceptor = a, .service = p->service, .edge = p->edge
-	};
+	*d = (struct door){ .acceptor = a,
+		.service = p->service,
+		.edge = p->edge,
+		.ask = addr_is_wildcard(&p->edge) ||
+		    p->port_last > addr_port(&p->edge) };
 	ev_io_init(&d->io, accept_event, p->fd, EV_READ);
 }
 
@@ -275,7 +282,9 @@ make_leaving(
 	qsort(fds, n, sizeof *fds, compare_fds);
 	for (size_t i = 0; i < a->count; i++) {
 		const struct door *d = &a->doors[i];
-		const struct post p = { d->service, d->edge, d->io.fd };
+		const struct post p = {
+			.service = d->service, .edge = d->edge, .fd = d->io.fd
+		};
 
 		if (bsearch(&p.fd, fds, n, sizeof *fds, compare_fds) == NULL)
 			make_door(&list[(*count)++], a, &p);

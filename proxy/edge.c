@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "net/listener.h"
 #include "net/tcp.h"
+#include "proxy/edge_range.h"
 
 #define FDS_BESIDE 64 /* event loops, log, files */
 #define TOLD_MAX 4 /* ports of one application that cannot be opened */
@@ -17,16 +18,26 @@
 static size_t
 ports_of(const struct app *a)
 {
-	return a->edges * (size_t)(a->port_last - a->port_first + 1);
+	return (size_t)(a->port_last - a->port_first + 1);
+}
+
+bool
+edge_is_range(const struct app *a)
+{
+	return ports_of(a) >= EDGE_RANGE_MIN &&
+	    (a->proto == SOCK_TCP || a->port_first >= IPPORT_RESERVED);
 }
 
 static size_t
-sockets_of(const struct app *apps, size_t n)
+sockets_of(const struct app *apps, size_t n, const struct edge_options *o)
 {
 	size_t total = 0;
 
-	for (size_t i = 0; i < n; i++)
-		total += ports_of(&apps[i]);
+	for (size_t i = 0; i < n; i++) {
+		bool range = o->dispatch != NULL && edge_is_range(&apps[i]);
+
+		total += apps[i].edges * (range ? 1 : ports_of(&apps[i]));
+	}
 	return total;
 }
 
@@ -136,22 +147,26 @@ take_over(struct opening *op, struct edge_socket *s, int *fds)
 		return false;
 	p->socket->kept = s->kept = true;
 	s->paused = p->socket->paused;
+	s->slot = p->socket->slot;
 	memcpy(fds, p->fds, op->set->queues * sizeof *fds);
 	return true;
 }
 
+/* One listener, for its own port or, with its ports to `last`, a range. */
 static int
 open_socket(struct opening *op, const struct app *a, size_t index,
-    const struct addr *address)
+    const struct addr *address, uint16_t last)
 {
 	struct edge_set *set = op->set;
 	struct edge_socket *s = &set->sockets[set->count];
 	int *fds = &set->fds[set->count * set->queues];
 	struct sock_opts o;
 
-	*s = (struct edge_socket){
-		.proto = a->proto, .address = *address, .app = index
-	};
+	*s = (struct edge_socket){ .proto = a->proto,
+		.address = *address,
+		.port_last = last,
+		.slot = -1,
+		.app = index };
 	o = socket_options(a, s, op->options);
 	if (!take_over(op, s, fds) &&
 	    listener_open(s->proto, address, &o, set->queues, fds) != 0)
@@ -161,26 +176,42 @@ open_socket(struct opening *op, const struct app *a, size_t index,
 }
 
 static int
-open_app(struct opening *op, const struct app *a, size_t index)
+open_ports(struct opening *op, const struct app *a, size_t index, size_t e)
 {
-	size_t failed = 0;
+	struct addr address = a->edge[e];
+	int failed = 0;
 
-	for (size_t e = 0; e < a->edges; e++) {
-		for (unsigned int port = a->port_first; port <= a->port_last;
-		     port++) {
-			struct addr address = a->edge[e];
-
-			addr_set_port(&address, (uint16_t)port);
-			if (open_socket(op, a, index, &address) == 0)
-				continue;
-			if (++failed < TOLD_MAX)
-				continue;
-			log_error("application %s: no further port is tried",
-			    a->name);
-			return -1;
-		}
+	for (unsigned int port = a->port_first; port <= a->port_last; port++) {
+		addr_set_port(&address, (uint16_t)port);
+		if (open_socket(op, a, index, &address, (uint16_t)port) == 0)
+			continue;
+		if (++failed < TOLD_MAX)
+			continue;
+		log_error("application %s: no further port is tried", a->name);
+		break;
 	}
 	return failed == 0 ? 0 : -1;
+}
+
+static int
+open_app(struct opening *op, const struct app *a, size_t index)
+{
+	bool range = op->options->dispatch != NULL && edge_is_range(a);
+	int result = 0;
+
+	for (size_t e = 0; e < a->edges && result == 0; e++) {
+		struct addr address = a->edge[e];
+
+		addr_set_port(&address, a->port_first);
+		if (!range)
+			result = open_ports(op, a, index, e);
+		else if (open_socket(op, a, index, &address, a->port_last) !=
+			0 ||
+		    edge_range_join(op->set, op->set->count - 1, a,
+			op->old_count == 0) != 0)
+			result = -1;
+	}
+	return result;
 }
 
 static int
@@ -209,11 +240,12 @@ edge_open(struct edge_set *set, struct edge_set *old, const struct app *apps,
 {
 	struct edge_set none = { 0 };
 	struct opening op = { .set = set, .options = o };
-	size_t count = sockets_of(apps, n);
+	size_t count = sockets_of(apps, n, o);
 	int result = -1;
 
 	old = old != NULL ? old : &none;
-	*set = (struct edge_set){ .queues = o->workers };
+	*set =
+	    (struct edge_set){ .queues = o->workers, .dispatch = o->dispatch };
 	if (check_descriptors(count, o->workers) != 0)
 		return -1;
 	set->sockets = calloc(count + 1, sizeof *set->sockets);
@@ -224,9 +256,13 @@ edge_open(struct edge_set *set, struct edge_set *old, const struct app *apps,
 		log_error("listen: %s", strerror(errno));
 	else
 		result = open_all(&op, apps, n);
+	if (result == 0)
+		result = edge_range_prepare(set, old);
 	free(op.old);
 	if (result != 0)
 		edge_undo(set, old);
+	else if (old == &none)
+		edge_range_publish(set);
 	return result;
 }
 
@@ -261,6 +297,7 @@ edge_forget(struct edge_set *set)
 void
 edge_commit(struct edge_set *set, struct edge_set *old)
 {
+	edge_range_publish(set);
 	take_out(old, true, false);
 	none_kept(set);
 }
@@ -346,7 +383,8 @@ edge_resume(struct edge_set *set, size_t app)
 
 		if (!is_tcp_of(s, app) || !s->paused)
 			continue;
-		if (each_queue(set, i, tcp_listen_again) != 0)
+		if (each_queue(set, i, tcp_listen_again) != 0 ||
+		    edge_range_again(set, i) != 0)
 			return -1;
 		s->paused = false;
 		result = 1;
@@ -447,7 +485,8 @@ edge_posts(const struct edge_set *set, enum sock_proto proto, size_t worker,
 			continue;
 		list[n++] = (struct post){ .service = services[s->app],
 			.edge = s->address,
-			.fd = set->fds[i * set->queues + worker] };
+			.fd = set->fds[i * set->queues + worker],
+			.port_last = s->port_last };
 	}
 	*count = n;
 	return 0;

@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "net/dispatch.h"
 #include "net/sock.h"
 #include "proxy/app.h"
 #include "proxy/service.h"
@@ -18,6 +19,8 @@ struct edge_socket {
 	struct addr address;
 	size_t app; /* index */
 	bool kept; /* went over into the set of a reload */
+	uint16_t port_last; /* more than its own: a range by net/dispatch */
+	int slot; /* in net/dispatch, -1 none */
 	bool paused; /* no post: bound, and refuses or soon will (TCP) */
 };
 
@@ -26,12 +29,20 @@ struct edge_set {
 	int *fds; /* `queues` for each socket */
 	size_t count; /* opened */
 	size_t queues; /* workers */
+	struct dispatch *dispatch; /* the proxy's; NULL: none */
 };
 
 struct edge_options {
 	size_t workers;
 	int rcvbuf; /* UDP, 0: the kernel's default */
+	struct dispatch *dispatch; /* for ranges; NULL: a socket a port */
 };
+
+/* Whether net/dispatch would serve its ports: from so many on, and of UDP none
+ * that only root may bind, as replies leave from sockets that are bound when
+ * rights are gone. */
+#define EDGE_RANGE_MIN 64
+bool edge_is_range(const struct app *a);
 
 /*
  * What `apps` want, with the sockets of `old` (NULL: none) where they are the
@@ -77,6 +88,7 @@ struct post {
 	struct service *service;
 	struct addr edge;
 	int fd;
+	uint16_t port_last; /* more than that of `edge`: it serves a range */
 };
 
 /* The posts of `worker`, malloc; `services` are by index of application.

@@ -197,6 +197,7 @@ limit_flows(struct proxy *p)
 	if (tcp && getrlimit(RLIMIT_NOFILE, &limit) == 0 &&
 	    limit.rlim_cur != RLIM_INFINITY && limit.rlim_cur > reserve)
 		reserve += (limit.rlim_cur - reserve) / 2;
+	reserve += proxy_exits(p, reserve);
 	p->udp_flows = udp_flows_most(wanted, workers, reserve);
 	if (udp && p->udp_flows < wanted)
 		log_info("udp_flows asks for %u flows a worker; open files "
@@ -260,7 +261,10 @@ proxy_new(const char *config)
 		goto fail;
 	log_init("l4proxyd", (enum log_level)p->started->log_level);
 	raise_fd_limit();
+	if (proxy_open_dispatch(p) != 0)
+		goto fail;
 	edges = proxy_edge_options(p->started);
+	edges.dispatch = p->dispatch;
 	if (edge_open(&p->edges, NULL, p->started->app, p->started->apps,
 		&edges) != 0)
 		goto fail;
@@ -532,6 +536,7 @@ proxy_free(struct proxy *p)
 		proxy_drop_services(p->services, p->current->apps);
 	edge_close(&p->edges);
 	edge_close(&p->retired);
+	dispatch_close(p->dispatch);
 	if (p->log != NULL)
 		eventlog_close(p->log);
 	if (p->current != p->started)

@@ -178,6 +178,7 @@ open_and_apply(struct proxy *p, struct proxy_settings *fresh)
 	struct edge_set edges;
 
 	o.rcvbuf = (int)fresh->rcvbuf;
+	o.dispatch = p->dispatch;
 	if (edge_open(&edges, &p->edges, fresh->app, fresh->apps, &o) != 0)
 		return -1;
 	services = proxy_services(p, fresh);

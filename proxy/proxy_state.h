@@ -30,6 +30,7 @@ struct proxy {
 	struct resolver *resolver; /* main thread, as is the next */
 	struct discovery *discovery; /* the origins of `services` by DNS */
 	struct health *health; /* the checks of `services`; main thread */
+	struct dispatch *dispatch; /* of ranges; NULL: a socket a port */
 	struct edge_set edges;
 	struct edge_set retired; /* of before a reload, not yet closed */
 	bool settling; /* ports are about to be as services say */
@@ -105,6 +106,11 @@ void proxy_ports_of_reload(struct proxy *p, struct edge_set *edges,
 bool proxy_settle(struct proxy *p);
 
 /* ---- proxy_reload.c ---- */
+
+/* For ranges, as port_ranges says; told. -1: it must be and cannot. */
+int proxy_open_dispatch(struct proxy *p);
+/* Descriptors that replies of UDP ranges may need beside flows' own. */
+size_t proxy_exits(const struct proxy *p, size_t reserve);
 
 /* SIGHUP: all of it, or nothing. */
 void proxy_reload(struct proxy *p);

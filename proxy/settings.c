@@ -208,6 +208,7 @@ proxy_settings_fixed_change(const struct proxy_settings *was,
 		{ "user", config_same_text(was->user, now->user) },
 		{ "udp_flows", was->udp_flows == now->udp_flows },
 		{ "tcp_sessions", was->tcp_sessions == now->tcp_sessions },
+		{ "port_ranges", was->port_ranges == now->port_ranges },
 		{ "splice_after", was->splice_after == now->splice_after },
 	};
 

@@ -22,6 +22,13 @@
 /* Guarded without its handshake (not built yet) is the same as off. */
 enum proxy_sharing_mode { PROXY_SHARING_OFF = 0, PROXY_SHARING_GUARDED };
 
+/* How a range of ports is listened on. */
+enum proxy_ranges {
+	PROXY_RANGES_AUTO = 0, /* dispatch where it can be had */
+	PROXY_RANGES_DISPATCH,
+	PROXY_RANGES_SOCKETS,
+};
+
 struct proxy_sharing {
 	int mode; /* enum proxy_sharing_mode; others: not built yet */
 	char *peer;
@@ -42,6 +49,7 @@ struct proxy_settings {
 	int64_t tcp_sessions; /* of each worker */
 	int64_t splice_after; /* bytes one way before splice takes over */
 	int64_t rcvbuf; /* bytes of a UDP queue; 0: the kernel's default */
+	int port_ranges; /* enum proxy_ranges */
 	int64_t drain_s; /* what sessions of a removed application get */
 	struct proxy_sharing sharing;
 };

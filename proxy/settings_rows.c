@@ -16,6 +16,8 @@ const char *const proxy_check_words[] = { "tcp", "tcp-expect", "udp-expect",
 static const char *const down_words[] = { "last_known", "refuse", NULL };
 static const char *const traffic_words[] = { "direct", NULL };
 static const char *const dns_words[] = { "A", "AAAA", "A+AAAA", "SRV", NULL };
+static const char *const ranges_words[] = { "auto", "dispatch", "sockets",
+	NULL };
 static const char *const level_words[] = { "error", "warning", "info", "debug",
 	NULL };
 
@@ -224,6 +226,9 @@ const struct schema_row proxy_settings_rows[] = {
 	{ "drain_s", SCHEMA_DURATION, AT(drain_s), .min = 0, .max = YEAR_S,
 	    .fallback = "30", .unit = "s",
 	    .help = "for sessions of an application that is gone" },
+	{ "port_ranges", SCHEMA_ENUM, AT(port_ranges), .words = ranges_words,
+	    .fallback = "auto",
+	    .help = "one socket a worker for a range, or one a port" },
 	{ "sharing", SCHEMA_SECTION, AT(sharing), .rows = sharing_rows },
 	{ 0 },
 };

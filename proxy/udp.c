@@ -132,6 +132,7 @@ free_listener(struct udp_worker *w, size_t i)
 	if (l->fd != l->edge_fd)
 		close(l->fd);
 	service_release(l->service);
+	free(l->exits);
 	free(l);
 	w->listeners[i] = NULL;
 }
@@ -243,6 +244,19 @@ make_room(struct udp_worker *w, size_t more)
 	return 0;
 }
 
+/* For every port that a reload could give it: untouched memory is free. */
+static int
+make_exits(struct udp_listener *l, const struct post *p)
+{
+	uint16_t first = addr_port(&p->edge);
+
+	l->port_last = p->port_last;
+	if (p->port_last <= first)
+		return 0;
+	l->exits = calloc(65536u - first, sizeof *l->exits);
+	return l->exits != NULL ? 0 : -1;
+}
+
 static int
 add_listener(struct udp_worker *w, const struct post *p, size_t place)
 {
@@ -253,7 +267,9 @@ add_listener(struct udp_worker *w, const struct post *p, size_t place)
 	l->edge = p->edge;
 	l->fd = l->edge_fd = p->fd;
 	l->wildcard = addr_is_wildcard(&p->edge);
-	if (udp_watch(w, l->fd, UDP_LISTENER | place) != 0) {
+	if (make_exits(l, p) != 0 ||
+	    udp_watch(w, l->fd, UDP_LISTENER | place) != 0) {
+		free(l->exits);
 		free(l);
 		return -1;
 	}
@@ -267,7 +283,8 @@ static bool
 serves(const struct udp_listener *l, const struct post *p)
 {
 	return l != NULL && l->edge_fd == p->fd &&
-	    addr_equal(&l->edge, &p->edge);
+	    addr_equal(&l->edge, &p->edge) &&
+	    (l->exits != NULL || p->port_last <= addr_port(&p->edge));
 }
 
 /*
@@ -373,9 +390,12 @@ static void
 commit(struct udp_worker *w, const struct post *posts, size_t n,
     const uint32_t *by_fd)
 {
-	for (size_t i = 0; i < n; i++)
-		switch_service(
-		    w, w->listeners[by_fd[posts[i].fd]], posts[i].service);
+	for (size_t i = 0; i < n; i++) {
+		struct udp_listener *l = w->listeners[by_fd[posts[i].fd]];
+
+		l->port_last = posts[i].port_last;
+		switch_service(w, l, posts[i].service);
+	}
 	for (uint32_t i = 0; i < w->listeners_cap; i++) {
 		struct udp_listener *l = w->listeners[i];
 

@@ -224,6 +224,22 @@ is_resolved(struct udp_worker *w, const struct attempt *a)
 	return false;
 }
 
+/* Somebody may have bound a port of the range since it was looked at. */
+static enum status
+open_exit(struct udp_worker *w, struct udp_listener *l, const struct attempt *a)
+{
+	char name[ADDR_STR_LEN];
+
+	if (udp_exit_begin(l, a->edge) == 0)
+		return STATUS_OPEN;
+	log_limited(&w->no_socket, LOG_LEVEL_WARNING,
+	    "udp: no flow: replies cannot leave from %s: %m",
+	    addr_format(name, a->edge));
+	close(a->fd);
+	origins_end(a->service->origins, a->slot);
+	return STATUS_UNAVAILABLE;
+}
+
 struct flow *
 udp_flow_begin(struct udp_worker *w, uint32_t listener,
     const struct addr *client, const struct addr *edge)
@@ -244,6 +260,8 @@ udp_flow_begin(struct udp_worker *w, uint32_t listener,
 		return NULL;
 	tally_add(a.tally, TALLY_BEGUN, 1);
 	status = connect_origin(w, &a);
+	if (status == STATUS_OPEN)
+		status = open_exit(w, w->listeners[listener], &a);
 	if (status != STATUS_OPEN) {
 		service_leave(a.service, client);
 		tally_end(a.tally, status);
@@ -327,11 +345,12 @@ udp_flow_closed(void *context, struct flow *f, enum status status)
 	/* What waits in slots belongs to nobody now. */
 	for (unsigned int i = 0; i < w->d->count; i++)
 		if (w->d->at[i].owner == index)
-			w->d->at[i].owner = DGRAMS_NONE;
+			w->d->at[i].owner = w->via[i] = DGRAMS_NONE;
 	tell(w, f, EVENT_DISCONNECT, status);
 	count_end(w, f, status);
 	close(f->fd); /* which takes it out of the epoll set too */
 	origins_end(s->service->origins, f->origin_slot);
+	udp_exit_end(w->listeners[f->listener], &f->edge);
 	w->listeners[f->listener]->flows--;
 	service_leave(s->service, &f->client);
 	service_release(s->service);

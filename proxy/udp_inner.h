@@ -24,6 +24,13 @@ struct udp_ask {
 	uint8_t singles; /* receives in a row that found one at most */
 };
 
+/* Where replies leave from: a socket that only sends, bound to a port of a
+ * range while flows are on it. */
+struct udp_exit {
+	int fd;
+	uint32_t flows;
+};
+
 struct udp_listener {
 	struct service *service; /* held; NULL: this place is free */
 	struct tally *tally; /* of the service, this worker's sheet */
@@ -35,6 +42,9 @@ struct udp_listener {
 	bool draining; /* flows go on, none begins */
 	uint32_t flows;
 	struct udp_ask ask;
+	/* of a range: by port, from that of `edge` on; NULL: one port */
+	struct udp_exit *exits;
+	uint16_t port_last;
 };
 
 /* Beside each flow of the table, by its index. */
@@ -57,6 +67,7 @@ struct udp_worker {
 	size_t listeners_cap;
 	struct dgrams *d;
 	uint32_t via[DGRAMS_SLOTS]; /* replies: the listener of each slot */
+	int out[DGRAMS_SLOTS]; /* and the descriptor they leave by */
 	/* flows that end when these replies are sent: one a slot at most */
 	uint32_t over[DGRAMS_SLOTS];
 	unsigned int overs;
@@ -108,6 +119,11 @@ bool udp_header_in(struct dgram *g, struct udp_announced *who);
  * be. */
 bool udp_header_back(
     const struct udp_worker *w, const struct flow *f, struct dgram *g);
+
+/* udp_exit.c: the sockets that replies of a range leave by. */
+int udp_exit_begin(struct udp_listener *l, const struct addr *edge);
+void udp_exit_end(struct udp_listener *l, const struct addr *edge);
+int udp_exit_of(const struct udp_listener *l, const struct addr *edge);
 
 /* udp_pass.c: both directions. */
 void udp_pass_clients(struct udp_worker *w, uint32_t listener);

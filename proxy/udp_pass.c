@@ -162,6 +162,21 @@ flow_of_announced(struct udp_worker *w, uint32_t listener,
 	return f;
 }
 
+/* Of the first port also what a rule of before a reload has brought: it has a
+ * flow, or none begins. */
+static bool
+asks_range(
+    const struct udp_listener *l, const struct dgram *g, struct addr *edge)
+{
+	uint16_t port = addr_port(&g->local);
+
+	if (g->local.sa.sa_family == AF_UNSPEC || port < addr_port(&l->edge) ||
+	    port > l->port_last)
+		return false;
+	*edge = g->local;
+	return true;
+}
+
 static struct flow *
 flow_of(struct udp_worker *w, uint32_t listener, const struct dgram *g,
     const struct udp_announced *who)
@@ -170,7 +185,10 @@ flow_of(struct udp_worker *w, uint32_t listener, const struct dgram *g,
 	struct addr edge = l->edge;
 	struct flow *f;
 
-	if (l->wildcard && g->local.sa.sa_family != AF_UNSPEC) {
+	if (l->exits != NULL && !asks_range(l, g, &edge))
+		return NULL;
+	if (l->exits == NULL && l->wildcard &&
+	    g->local.sa.sa_family != AF_UNSPEC) {
 		edge = g->local;
 		addr_set_port(&edge, addr_port(&l->edge));
 	}
@@ -244,20 +262,20 @@ udp_pass_flush(struct udp_worker *w)
 
 	for (unsigned int i = 0; i < d->count; i++) {
 		uint32_t via = w->via[i];
+		int out = w->out[i];
 		unsigned int n = 0, datagrams = 0, refused;
 		int error;
 
 		if (via == DGRAMS_NONE)
 			continue;
 		for (unsigned int j = i; j < d->count; j++) {
-			if (w->via[j] != via)
+			if (w->via[j] != via || w->out[j] != out)
 				continue;
 			w->via[j] = DGRAMS_NONE;
 			which[n++] = (uint8_t)j;
 			datagrams += dgrams_held(&d->at[j]);
 		}
-		refused = dgrams_send(
-		    d, w->listeners[via]->fd, which, n, true, &error);
+		refused = dgrams_send(d, out, which, n, true, &error);
 		tally_add(w->listeners[via]->tally, TALLY_TO_CLIENTS,
 		    datagrams - refused);
 		if (refused > 0)
@@ -312,9 +330,11 @@ udp_pass_origin(struct udp_worker *w, struct flow *f)
 	from = d->count;
 	n = receive(w, f->fd, &w->sides[flow_index(w->table, f)].ask, false);
 	fault = errno;
-	for (unsigned int i = from; i < d->count; i++)
+	for (unsigned int i = from; i < d->count; i++) {
 		w->via[i] =
 		    take_reply(w, f, &d->at[i]) ? f->listener : DGRAMS_NONE;
+		w->out[i] = udp_exit_of(w->listeners[f->listener], &f->edge);
+	}
 	if (n < 0) {
 		udp_pass_flush(w); /* its last words come first */
 		if (f->fd >= 0)

@@ -14,6 +14,7 @@ import time
 from nacl.signing import SigningKey
 
 import oracle
+from harness import free_port
 
 BUILD = pathlib.Path(os.environ.get("BUILD", "build")).resolve()
 HOUR_US = 3600 * 10**6
@@ -52,8 +53,8 @@ class FakeServer:
         self.udp = self.tcp = None
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self.tcp_listener = socket.socket(family, socket.SOCK_STREAM)
-        self.tcp_listener.bind((host, 0))
-        self.port = self.tcp_listener.getsockname()[1]
+        self.port = free_port(family)
+        self.tcp_listener.bind((host, self.port))
         self.udp_socket = socket.socket(family, socket.SOCK_DGRAM)
         if udp:
             self.udp_socket.bind((host, self.port))
@@ -171,14 +172,6 @@ def value_at(reply, name):
     framed, message = oracle.unframe(reply)
     value = oracle.decode(message)[name.encode().ljust(4, b"\0")]
     return reply.index(value)
-
-
-def free_port():
-    with socket.socket() as s, socket.socket(
-            socket.AF_INET, socket.SOCK_DGRAM) as u:
-        s.bind(("127.0.0.1", 0))
-        u.bind(("127.0.0.1", s.getsockname()[1]))
-        return s.getsockname()[1]
 
 
 class Daemon:

@@ -136,6 +136,9 @@ def test_the_other_origin_takes_over(proxy):
         began = p.expect_events(20, Event="connect")
         at = {e["ClientPort"]: e["OriginPort"] for e in began}
         assert sorted(at.values()) == sorted([one.port, other.port] * 10)
+        for c in held:  # it has been accepted there
+            c.sendall(b"x")
+            assert c.recv(1) == b"x"
         one.kill()
         for c in held:
             if at[c.getsockname()[1]] == one.port:

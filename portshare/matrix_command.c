@@ -46,34 +46,60 @@ parse(struct options *o, int argc, char **argv)
 	return COMMAND_GOOD;
 }
 
-/* The file is whole or an error is told. */
-static int
-show(const struct options *o, const struct matrix *m)
+/* Before all the work: a name that cannot be written to is told at once. */
+static FILE *
+open_output(const struct options *o)
 {
 	FILE *to = o->output == NULL ? stdout : fopen(o->output, "we");
-	bool good;
 
-	if (to == NULL) {
+	if (to == NULL)
 		log_error("%s: %s", o->output, strerror(errno));
-		return -1;
-	}
-	o->show(m, to);
-	good = !ferror(to);
+	return to;
+}
+
+/* What was written is part of the result. */
+static int
+close_output(const struct options *o, FILE *to)
+{
+	bool good = !ferror(to);
+
 	if (o->output != NULL && fclose(to) != 0)
 		good = false;
 	if (!good)
 		log_error("%s: %s",
 		    o->output != NULL ? o->output : "standard output",
 		    strerror(errno));
-	return good ? 0 : -1;
+	return good ? COMMAND_GOOD : COMMAND_FAILED;
+}
+
+static int
+run(const struct options *o, FILE *to)
+{
+	struct matrix m;
+	int status = COMMAND_GOOD;
+
+	if (matrix_run(&m) < 0) {
+		log_error("the matrix could not be run: %s", strerror(errno));
+		status = COMMAND_FAILED;
+	} else {
+		o->show(&m, to);
+		if (m.differ > 0 && o->show != matrix_text)
+			matrix_differences(&m, 10, stderr);
+	}
+	if (status == COMMAND_GOOD && m.differ > 0) {
+		log_error("%zu cells differ from the model", m.differ);
+		status = COMMAND_NO;
+	}
+	matrix_free(&m);
+	return status;
 }
 
 int
 matrix_command(int argc, char **argv)
 {
 	struct options o = { 0 };
-	struct matrix m;
-	int status = parse(&o, argc, argv);
+	int status = parse(&o, argc, argv), written;
+	FILE *to;
 
 	if (status != COMMAND_GOOD)
 		return status;
@@ -81,17 +107,10 @@ matrix_command(int argc, char **argv)
 		command_help();
 		return COMMAND_GOOD;
 	}
-	if (matrix_run(&m) < 0) {
-		log_error("the matrix could not be run: %s", strerror(errno));
-		status = COMMAND_FAILED;
-	} else if (show(&o, &m) < 0) {
-		status = COMMAND_FAILED;
-	} else if (m.differ > 0) {
-		if (o.show != matrix_text)
-			matrix_differences(&m, 10, stderr);
-		log_error("%zu cells differ from the model", m.differ);
-		status = COMMAND_NO;
-	}
-	matrix_free(&m);
-	return status;
+	to = open_output(&o);
+	if (to == NULL)
+		return COMMAND_FAILED;
+	status = run(&o, to);
+	written = close_output(&o, to);
+	return written == COMMAND_GOOD ? status : written;
 }

@@ -204,6 +204,15 @@ consequence(const struct forecast *f)
 	return "packets to the address in dispute stay with the older socket";
 }
 
+/* UDP: SO_REUSEADDR asks nobody's owner. */
+static bool
+opens_to_all(enum portrules_fix fix)
+{
+	return fix == PORTRULES_FIX_NEWER_REUSEADDR ||
+	    fix == PORTRULES_FIX_OLDER_REUSEADDR ||
+	    fix == PORTRULES_FIX_BOTH_REUSEADDR;
+}
+
 static void
 tell(const struct forecast *f)
 {
@@ -239,6 +248,10 @@ tell(const struct forecast *f)
 	n = advice_make(lines, v->fix, f->place, h);
 	for (size_t i = 0; i < n; i++)
 		printf("           %s\n", lines[i]);
+	if (opens_to_all(v->fix))
+		printf("  beware:  while both carry SO_REUSEADDR any local "
+		       "user may join and take packets; once the newcomer is "
+		       "bound it can be cleared on both\n");
 	if (f->look.total > f->look.n)
 		printf("  note:    %zu sockets on the port, %zu looked at\n",
 		    f->look.total, f->look.n);

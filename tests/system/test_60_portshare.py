@@ -280,6 +280,11 @@ def test_predict_of_several_holders_names_each():
 
 def test_predict_warns_of_a_steal_and_of_any_user():
     port = harness.free_port()
+    with bound(UDP, "127.0.0.1", port):
+        p = harness.run("portshare", "predict", "udp", f"127.0.0.1:{port}",
+                        check=False)
+        assert "set SO_REUSEADDR on both" in p.stdout
+        assert "any local user may join" in p.stdout
     with bound(UDP, "127.0.0.1", port, ADDR):
         p = harness.run("portshare", "predict", "udp", f"127.0.0.1:{port}",
                         "--flags", "reuseaddr", "--uid", "nobody")

@@ -411,8 +411,9 @@ def test_sigterm_waits_for_sessions(proxy, origin):
             time.sleep(0.1)
             assert echoes(c)
         assert p.alive()
-    p.stop()
+    # before stop(): a second SIGTERM would cut what has not ended yet
     p.expect_events(Event="disconnect", Status=200)
+    p.stop()
 
 
 def test_a_second_sigterm_ends_it_at_once(proxy, origin):

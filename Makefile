@@ -181,6 +181,10 @@ bench-proxy: all $(BENCHES)
 bench-control: all $(BENCHES)
 	BUILD='$(abspath $(BUILD))' $(PYTHON) bench/proxy_control.py
 
+# As root: in a network namespace of its own.
+bench-ranges: all
+	BUILD='$(abspath $(BUILD))' $(PYTHON) bench/ranges.py --out bench/ranges.md
+
 lint:
 	mandoc -Tlint -Wwarning $(MANS)
 	clang-format --dry-run --Werror $$(git ls-files '*.[ch]')
@@ -201,6 +205,6 @@ install: all
 clean:
 	rm -rf build
 
-.PHONY: all optional check check-unit check-corpus check-system collision fuzz interop bench bench-proxy bench-control lint format install clean
+.PHONY: bench-ranges all optional check check-unit check-corpus check-system collision fuzz interop bench bench-proxy bench-control lint format install clean
 .SECONDARY:
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

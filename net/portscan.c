@@ -23,6 +23,7 @@ struct scan {
 	size_t cap;
 	size_t found; /* may pass cap */
 	uint32_t states;
+	uint8_t *ports; /* not NULL: every port, and only marked here */
 };
 
 static int
@@ -107,6 +108,11 @@ add(struct scan *s, const uint8_t *body, size_t len)
 	if (len < sizeof m)
 		return;
 	memcpy(&m, body, sizeof m);
+	if (s->ports != NULL) {
+		s->ports[ntohs(m.id.idiag_sport) / 8] |=
+		    (uint8_t)(1u << ntohs(m.id.idiag_sport) % 8);
+		return;
+	}
 	if (ntohs(m.id.idiag_sport) != s->port || s->found++ >= s->cap)
 		return;
 	p = &s->out[s->found - 1];
@@ -228,4 +234,20 @@ portscan_port(enum sock_proto proto, uint16_t port, bool all,
 	reverse(out, n);
 	portowner_find(out, n);
 	return (int)s.found;
+}
+
+int
+portscan_ports(enum sock_proto proto, uint8_t ports[static PORTSCAN_PORTS_LEN])
+{
+	struct scan s = { .proto = proto, .ports = ports };
+	int fd = sock_diag_open(), result, saved;
+
+	if (fd < 0)
+		return -1;
+	memset(ports, 0, PORTSCAN_PORTS_LEN);
+	result = dump_both(fd, &s, UINT32_MAX);
+	saved = errno;
+	close(fd);
+	errno = saved;
+	return result;
 }

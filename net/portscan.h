@@ -7,6 +7,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 #include "net/addr.h"
@@ -41,5 +42,14 @@ struct portscan_socket {
  */
 int portscan_port(enum sock_proto proto, uint16_t port, bool all,
     struct portscan_socket *out, size_t cap);
+
+/*
+ * Marks each port that some socket has in one bit of `ports`, all addresses
+ * together (before Linux 6.8 without TCP sockets that are bound and idle).
+ * 0, or -1 with errno.
+ */
+#define PORTSCAN_PORTS_LEN 8192
+int
+portscan_ports(enum sock_proto proto, uint8_t ports[static PORTSCAN_PORTS_LEN]);
 
 #endif

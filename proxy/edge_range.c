@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "net/listener.h"
+#include "net/portscan.h"
 
 static bool
 is_range(const struct edge_socket *s)
@@ -26,7 +27,8 @@ rule_of(const struct edge_socket *s, size_t queues)
 /* ---- who else has a port of the range ---- */
 
 /*
- * By the kernel's own rules: each port is bound for a moment. After the start
+ * By the kernel's own rules: where there is a socket, at whatever address, the
+ * port is bound for a moment. After the start
  * replies may leave from some of them, by sockets of our own.
  */
 static int
@@ -36,11 +38,16 @@ try_ports(const struct edge_socket *s, const struct app *a, bool starting)
 		.reuseaddr = s->proto == SOCK_TCP,
 		.reuseport = s->proto == SOCK_UDP && !starting };
 	struct addr address = s->address;
+	uint8_t held[PORTSCAN_PORTS_LEN];
 
+	if (portscan_ports(s->proto, held) != 0)
+		memset(held, 0xff, sizeof held);
 	for (unsigned int port = addr_port(&s->address) + 1u;
 	     port <= s->port_last; port++) {
 		int fd;
 
+		if (!(held[port / 8] >> port % 8 & 1))
+			continue;
 		addr_set_port(&address, (uint16_t)port);
 		if (listener_try(s->proto, &address, &o, &fd) != 0) {
 			log_error("application %s: a port of its range is "

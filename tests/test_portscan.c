@@ -204,10 +204,37 @@ sees_more_than_listeners_when_asked(void **state)
 	close(fd);
 }
 
+static void
+marks_ports(void **state)
+{
+	uint8_t ports[PORTSCAN_PORTS_LEN];
+
+	(void)state;
+	for (int proto = SOCK_UDP; proto <= SOCK_TCP; proto++) {
+		uint16_t four = 0, six = 0;
+		int a = sockets_open(
+		    (enum sock_proto)proto, "127.0.0.1", &none, &four);
+		int b =
+		    sockets_open((enum sock_proto)proto, "::1", &none, &six);
+
+		assert_int_equal(
+		    portscan_ports((enum sock_proto)proto, ports), 0);
+		assert_true(ports[four / 8] >> four % 8 & 1);
+		assert_true(ports[six / 8] >> six % 8 & 1);
+		close(a);
+		close(b);
+		assert_int_equal(
+		    portscan_ports((enum sock_proto)proto, ports), 0);
+		assert_false(ports[four / 8] >> four % 8 & 1);
+		assert_false(ports[six / 8] >> six % 8 & 1);
+	}
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(marks_ports),
 		cmocka_unit_test(finds_our_own_socket),
 		cmocka_unit_test(counts_past_the_cap),
 		cmocka_unit_test(tells_connected_from_waiting),

@@ -385,6 +385,17 @@ send_one(struct dgrams *d, int fd, const struct dgram *g, int *error)
 	return 1;
 }
 
+/* How many were sent, -1 with errno. */
+static int
+send_messages(
+    struct dgrams_inner *in, unsigned int at, unsigned int messages, int fd)
+{
+	if (messages - at == 1)
+		return sendmsg(fd, &in->tx[at].msg_hdr, MSG_DONTWAIT) < 0 ? -1
+									  : 1;
+	return sendmmsg(fd, &in->tx[at], messages - at, MSG_DONTWAIT);
+}
+
 unsigned int
 dgrams_send(struct dgrams *d, int fd, const uint8_t *which, unsigned int n,
     bool named, int *error)
@@ -398,7 +409,7 @@ dgrams_send(struct dgrams *d, int fd, const uint8_t *which, unsigned int n,
 	for (unsigned int i = 0; i < n; messages++)
 		i += make_message(d, messages, which, i, n, named);
 	while (at < messages) {
-		int r = sendmmsg(fd, in->tx + at, messages - at, MSG_DONTWAIT);
+		int r = send_messages(in, at, messages, fd);
 
 		if (r > 0)
 			at += (unsigned int)r;

@@ -1,0 +1,125 @@
+"""Figures, ratios and tables of bench/proxy.py."""
+import statistics
+
+import bench
+from proxy_turns import DIRECT
+
+
+class Figure:
+    """A column: its head, digits, and how it comes out of a turn."""
+
+    def __init__(self, head, digits, take, more_is_better=False):
+        self.head, self.digits, self.take = head, digits, take
+        self.more_is_better = more_is_better
+
+
+def gigabits(t):
+    return t["bytes"] * 8 / 1e9
+
+
+GB_RATE = Figure("Gb/s", 2, lambda t: gigabits(t) / t["seconds"], True)
+GB_CPU = Figure("proxy CPU ms/Gb", 1, lambda t: t["proxy_s"] * 1e3 / gigabits(t))
+GB_ALL = Figure("CPU of all, ms/Gb", 1, lambda t: t["all_s"] * 1e3 / gigabits(t))
+RATE = Figure("a second", 0, lambda t: t["units"] / t["seconds"], True)
+CPU = Figure("proxy CPU us each", 2, lambda t: t["proxy_s"] * 1e6 / t["units"])
+ALL = Figure("CPU of all, us each", 2, lambda t: t["all_s"] * 1e6 / t["units"])
+P50 = Figure("p50 us", 1, lambda t: t["p50_us"])
+P99 = Figure("p99 us", 1, lambda t: t["p99_us"])
+BUSY = Figure("proxy busy %", 0, lambda t: 100 * t["proxy_s"] / t["seconds"])
+LOST = Figure("lost %", 3, lambda t: 100 * t.get("lost", 0) / t["sent"])
+
+def subtracted(turns):
+    """What a proxy adds to the CPU time of all, beside the direct path."""
+    added = {}
+    for name, own in turns.items():
+        if name != DIRECT:
+            added[name] = list(zip(own, turns[DIRECT]))
+    return added
+
+
+def rivals(names):
+    """The proxies to be compared with: others, or else our own of before."""
+    names = [n for n in names if n not in (DIRECT, "l4proxyd")]
+    others = [n for n in names if not n.startswith("l4proxyd-")]
+    return others or names
+
+
+def best_peer(turns, figure):
+    peers = {n: statistics.median(figure.take(t) for t in turns[n])
+             for n in rivals(turns)}
+    if not peers:
+        return None
+    pick = max if figure.more_is_better else min
+    return pick(peers, key=peers.get)
+
+
+def ratio(turns, figure, ours="l4proxyd"):
+    """(the better peer, our figure / its figure by round)."""
+    peer = best_peer(turns, figure)
+    if peer is None:
+        return None, []
+    return peer, [figure.take(a) / figure.take(b)
+                  for a, b in zip(turns[ours], turns[peer])]
+
+
+def verdict(figure, values, goal):
+    median = statistics.median(values)
+    good = median >= goal if figure.more_is_better else median <= goal
+    sign = ">=" if figure.more_is_better else "<="
+    return f"{sign} {goal:.2f}", "yes" if good else "**no**"
+
+
+def summary_lines(row, turns):
+    _, title, _, _, goals = row
+    lines = []
+    for figure, goal in goals.items():
+        peer, values = ratio(turns, figure)
+        if peer is None:
+            continue
+        lines.append([title, figure.head, peer, bench.spread(values, 2),
+                      *verdict(figure, values, goal)])
+    return lines
+
+
+def row_table(row, turns):
+    _, title, _, figures, _ = row
+    lines = [[name] + [
+        "" if f in (GB_CPU, CPU, BUSY) and name == DIRECT else
+        bench.spread([f.take(t) for t in own], f.digits) for f in figures]
+        for name, own in turns.items()]
+    return f"### {title}\n\n" + bench.table(
+        [""] + [f.head for f in figures], lines)
+
+
+def added_table(row, turns):
+    """The CPU time of all with the direct path's subtracted, by round."""
+    key, title, _, figures, _ = row
+    figure = figures[1]
+    host = Figure("", 0, lambda t: dict(t, all_s=t["host_s"]))
+    lines, added = [], {}
+    for name, pairs in subtracted(turns).items():
+        added[name] = [figure.take(a) - figure.take(b) for a, b in pairs]
+        whole = [figure.take(host.take(a)) - figure.take(host.take(b))
+                 for a, b in pairs]
+        lines.append([name, bench.spread(added[name], figure.digits),
+                      bench.spread(whole, figure.digits)])
+    text = f"What it adds ({figure.head}):\n\n" + bench.table(
+        ["", "those who took part", "the whole host (/proc/stat)"], lines)
+    best = min(rivals(added), key=lambda n: statistics.median(added[n]), default=None)
+    if best is None:
+        return text, []
+    values = [a / b for a, b in zip(added["l4proxyd"], added[best])]
+    goal = 1.0 if "bulk" in key else 0.60
+    return text, [[title + ", veth", f"added {figure.head}", best,
+                   bench.spread(values, 2), *verdict(figure, values, goal)]]
+
+
+def memory_verdict(taken, title, figure):
+    peer = best_peer(taken, figure)
+    if peer is None:
+        return []
+    mine = statistics.median(figure.take(v) for v in taken["l4proxyd"])
+    theirs = statistics.median(figure.take(v) for v in taken[peer])
+    value = mine / theirs if theirs > 0 else float("inf")
+    return [[title, figure.head, peer, f"{value:.2f}",
+             *verdict(figure, [value], 1.0)]]

@@ -549,7 +549,8 @@ def test_too_many_ports_for_the_limit_are_told_at_once(tmp_path):
     app = {"name": "range", "protocol": "tcp/20000-29999",
            "edge_ips": ["127.0.0.78"],
            "origin_direct": ["tcp://127.0.0.1:20000-29999"]}
-    p = L4proxyd(tmp_path, [app], name="range", workers=1)
+    p = L4proxyd(tmp_path, [app], name="range", workers=1,
+                 port_ranges="sockets")
     p.write_config(p.config)
     done = harness.subprocess.run(
         ["prlimit", "--nofile=4096:4096", str(p.program), "-t", "-c",

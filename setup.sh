@@ -6,8 +6,8 @@ packages_build='gcc make pkg-config libc6-dev linux-libc-dev libsodium-dev
 # The last lines are services that the system tests put behind the proxy.
 packages_test='libcmocka-dev python3 python3-pytest python3-nacl iproute2
 	procps mandoc bpftool
-	nginx wrk iperf3 redis-tools dnsmasq-base unbound
-	bind9-dnsutils haproxy'
+	nftables nginx libnginx-mod-stream wrk iperf3 redis-tools
+	dnsmasq-base unbound bind9-dnsutils haproxy'
 
 # A browser for one test: .ci/run has it, ./check goes without and says so.
 packages_page='chromium chromium-driver python3-selenium'

@@ -71,11 +71,13 @@ def test_a_zone_is_transferred(both):
 def test_many_questions_each_get_their_answer(both):
     """A hundred over one connection, and a hundred flows."""
     questions = ["one.story.test", "AAAA"] * 100
-    for way, begun in (("+tcp", [0, 1]), ("+notcp", [100, 1])):
+    for way, flows in (("+tcp", 0), ("+notcp", 100)):
         keep = ["+keepopen"] if way == "+tcp" else []
         answers = dig(both, way, *keep, "+short", *questions)
         assert answers.splitlines() == ["2001:db8::1"] * 100
-        harness.until(lambda: sessions(both) == begun, f"{begun} sessions")
+        # dig asks again on a busy machine, by another socket
+        harness.until(lambda: flows <= sessions(both)[0] < 2 * flows + 1 and
+                      sessions(both)[1] == 1, f"{flows} flows")
 
 
 def test_ipv6_at_the_edge(tmp_path, both):

@@ -26,7 +26,9 @@ hint(int error, const struct addr *a)
 {
 	switch (error) {
 	case EACCES:
-		return "ports under 1024 need root or CAP_NET_BIND_SERVICE";
+		return "ports under 1024 need root or CAP_NET_BIND_SERVICE, "
+		       "which a daemon gives up after its start: a reload "
+		       "that wants one takes a restart";
 	case EMFILE:
 		return "one file a port and worker is open: raise the limit "
 		       "of open files (ulimit -Hn, LimitNOFILE=), or have "

@@ -1,6 +1,6 @@
 /*
  * Ranges of ports that one socket a worker serves, by net/dispatch
- * (docs/adr/0012-port-ranges.md). For proxy/edge.c.
+ * (docs/adr/0013-port-ranges.md). For proxy/edge.c.
  */
 #ifndef PROXY_EDGE_RANGE_H
 #define PROXY_EDGE_RANGE_H

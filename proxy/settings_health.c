@@ -61,6 +61,7 @@ proxy_check_make(struct app *a, const struct proxy_raw_health *raw,
 {
 	const struct place at = { e, root, index };
 	struct app_check *c = &a->check;
+	int64_t timeout_s;
 	bool clear;
 
 	if (!proxy_settings_given(root, index, "health")) {
@@ -72,11 +73,16 @@ proxy_check_make(struct app *a, const struct proxy_raw_health *raw,
 	}
 	c->kind = (enum app_check_kind)(raw->type + 1);
 	c->interval_ms = (uint32_t)(raw->interval_s * 1000);
-	c->timeout_ms = (uint32_t)(raw->timeout_s * 1000);
+	timeout_s = raw->timeout_s;
+	/* the default gives way to a short interval that somebody wrote */
+	if (!proxy_settings_given(root, index, "health.timeout_s") &&
+	    timeout_s > raw->interval_s)
+		timeout_s = raw->interval_s;
+	c->timeout_ms = (uint32_t)(timeout_s * 1000);
 	c->rise = (uint32_t)raw->rise;
 	c->fall = (uint32_t)raw->fall;
 	c->port = (uint16_t)raw->port;
-	if (raw->timeout_s > raw->interval_s)
+	if (timeout_s > raw->interval_s)
 		proxy_settings_error(e, root, index, "health.timeout_s",
 		    "expected at most interval_s, which is %lld s",
 		    (long long)raw->interval_s);

@@ -98,6 +98,10 @@ a_check_is_read(void **state)
 	assert_memory_equal(c->send, "\x12\x34", 2);
 	assert_int_equal(c->expect_len, 0);
 	proxy_settings_free(&s);
+	/* a short interval shortens the default */
+	good(&s, TCP(SSH_TO ", health: {type: tcp, interval_s: 1}"));
+	assert_int_equal(s.app[0].check.timeout_ms, 1000);
+	proxy_settings_free(&s);
 	/* YAML's own escapes give the same */
 	good(&s,
 	    TCP(SSH_TO ", health: {type: tcp-expect, "

@@ -107,7 +107,7 @@ def manual_pages():
 
 
 OTHERS = {"adjtimex", "hosts", "landlock", "pipe", "seccomp", "sd-daemon",
-          "socket", "splice", "udp", "unix"}
+          "socket", "splice", "ss", "udp", "unix"}
 
 
 @pytest.mark.parametrize("page", manual_pages(), ids=lambda p: p.name)

@@ -79,7 +79,8 @@ open_one(enum sock_proto proto, const struct addr *a, const struct sock_opts *o)
 
 /*
  * A group of SO_REUSEPORT sockets lets another process of the same user in
- * without a word, and takes half of its packets. So the first of a group is
+ * without a word, and takes half of its packets. Unless that is asked for, as
+ * by sharing.mode: reuseport, the first of a group is therefore
  * bound by itself and becomes one of a group only then: of two starts, even
  * at the same moment, one finds the port in use.
  */
@@ -90,8 +91,8 @@ listener_open(enum sock_proto proto, const struct addr *a,
 	struct sock_opts each = *o;
 
 	for (size_t i = 0; i < queues; i++) {
-		each.reuseport_late = i == 0 && queues > 1;
-		each.reuseport = i > 0;
+		each.reuseport_late = !o->reuseport && i == 0 && queues > 1;
+		each.reuseport = o->reuseport || i > 0;
 		fds[i] = open_one(proto, a, &each);
 		if (fds[i] >= 0)
 			continue;
@@ -99,6 +100,57 @@ listener_open(enum sock_proto proto, const struct addr *a,
 		return -1;
 	}
 	return 0;
+}
+
+/* As it would be bound if it shared the port with nobody. */
+static struct sock_opts
+alone(enum sock_proto proto, const struct sock_opts *o)
+{
+	struct sock_opts opts = *o;
+
+	opts.reuseport = false;
+	opts.reuseaddr = o->reuseaddr && proto == SOCK_TCP; /* TIME_WAIT */
+	return opts;
+}
+
+static bool
+could_share(
+    enum sock_proto proto, const struct addr *a, const struct sock_opts *o)
+{
+	struct portrules_socket newcomer;
+	struct portlook look;
+	bool could = false;
+	int saved = errno;
+
+	portlook_newcomer(&newcomer, proto, a, o);
+	if (portlook_scan(&look, proto, addr_port(a)) == 0)
+		could = portlook_add(&look, &newcomer) != PORTRULES_NOBODY;
+	portlook_free(&look);
+	errno = saved;
+	return could;
+}
+
+int
+listener_rehearse(enum sock_proto proto, const struct addr *a,
+    const struct sock_opts *o, size_t queues, int *fds)
+{
+	const struct sock_opts by_itself = alone(proto, o);
+	struct addr elsewhere = *a;
+	enum sock_step step;
+	int fd;
+
+	if (by_itself.reuseport == o->reuseport &&
+	    by_itself.reuseaddr == o->reuseaddr)
+		return listener_open(proto, a, o, queues, fds);
+	fd = sock_open(proto, a, &by_itself, &step);
+	if (fd >= 0) {
+		close(fd);
+	} else if (errno != EADDRINUSE || !could_share(proto, a, o)) {
+		explain(proto, a, o, step);
+		return -1;
+	}
+	addr_set_port(&elsewhere, 0);
+	return listener_open(proto, &elsewhere, &by_itself, queues, fds);
 }
 
 int

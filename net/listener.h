@@ -12,10 +12,19 @@
 
 /*
  * Opens `queues` sockets on one address into `fds`. More than one share it by
- * SO_REUSEPORT (`o`'s own value is not looked at). On failure none is open,
+ * SO_REUSEPORT; with strangers they do so only where `o` itself has it. On
+ * failure none is open,
  * log_error lines say which step failed and who holds the port; -1 then.
  */
 int listener_open(enum sock_proto proto, const struct addr *a,
+    const struct sock_opts *o, size_t queues, int *fds);
+/*
+ * The same for a test of the configuration, which must take no packet from a
+ * running server. Where `o` shares the port with strangers it is bound alone
+ * for a moment, or the rules (net/portlook) say whether it could be shared;
+ * `fds` are then on ports of the kernel's choice.
+ */
+int listener_rehearse(enum sock_proto proto, const struct addr *a,
     const struct sock_opts *o, size_t queues, int *fds);
 /* One socket, as it is said in `o`; told and -1 when it cannot be had. */
 int listener_try(enum sock_proto proto, const struct addr *a,

@@ -121,6 +121,7 @@ socket_options(const struct app *a, const struct edge_socket *s,
 {
 	struct sock_opts opts = { .v6only = true };
 
+	sharing_options(o->sharing, s->proto, &opts);
 	if (s->proto == SOCK_UDP) {
 		/* a socket with one address answers from it anyway */
 		opts.pktinfo = addr_is_wildcard(&s->address);
@@ -161,6 +162,9 @@ open_socket(struct opening *op, const struct app *a, size_t index,
 	struct edge_socket *s = &set->sockets[set->count];
 	int *fds = &set->fds[set->count * set->queues];
 	struct sock_opts o;
+	int (*open)(enum sock_proto, const struct addr *,
+	    const struct sock_opts *, size_t, int *) =
+	    op->options->rehearse ? listener_rehearse : listener_open;
 
 	*s = (struct edge_socket){ .proto = a->proto,
 		.address = *address,
@@ -169,7 +173,7 @@ open_socket(struct opening *op, const struct app *a, size_t index,
 		.app = index };
 	o = socket_options(a, s, op->options);
 	if (!take_over(op, s, fds) &&
-	    listener_open(s->proto, address, &o, set->queues, fds) != 0)
+	    open(s->proto, address, &o, set->queues, fds) != 0)
 		return -1;
 	set->count++;
 	return 0;

@@ -10,6 +10,7 @@
 #include <stddef.h>
 
 #include "net/dispatch.h"
+#include "net/sharing.h"
 #include "net/sock.h"
 #include "proxy/app.h"
 #include "proxy/service.h"
@@ -36,6 +37,8 @@ struct edge_options {
 	size_t workers;
 	int rcvbuf; /* UDP, 0: the kernel's default */
 	struct dispatch *dispatch; /* for ranges; NULL: a socket a port */
+	enum sharing_mode sharing; /* with other programs */
+	bool rehearse; /* for a test of the configuration only */
 };
 
 /* Whether net/dispatch would serve its ports: from so many on, and of UDP none

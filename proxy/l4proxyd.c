@@ -79,7 +79,7 @@ main(int argc, char **argv)
 		log_error("libsodium does not start");
 		return 1;
 	}
-	proxy = proxy_new(o.config);
+	proxy = proxy_new(o.config, o.test);
 	if (proxy == NULL)
 		return 1;
 	if (o.test)

@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/notify.h"
 #include "base/priv.h"
+#include "net/sharing.h"
 #include "proxy/udp.h"
 
 #define TICK_S 0.05 /* while a reload or the end waits for workers */
@@ -49,6 +50,7 @@ proxy_edge_options(const struct proxy_settings *s)
 	return (struct edge_options){
 		.workers = proxy_settings_workers(s),
 		.rcvbuf = (int)s->rcvbuf,
+		.sharing = (enum sharing_mode)s->sharing.mode,
 	};
 }
 
@@ -246,7 +248,7 @@ make_services(struct proxy *p)
 }
 
 struct proxy *
-proxy_new(const char *config)
+proxy_new(const char *config, bool rehearse)
 {
 	struct proxy *p = calloc(1, sizeof *p);
 	struct edge_options edges;
@@ -265,6 +267,7 @@ proxy_new(const char *config)
 		goto fail;
 	edges = proxy_edge_options(p->started);
 	edges.dispatch = p->dispatch;
+	edges.rehearse = rehearse;
 	if (edge_open(&p->edges, NULL, p->started->app, p->started->apps,
 		&edges) != 0)
 		goto fail;
@@ -490,6 +493,20 @@ init_loop(struct proxy *p)
 	return 0;
 }
 
+static void
+tell_sharing(const struct proxy_settings *s)
+{
+	bool has[SOCK_TCP + 1] = { false };
+	const char *caution;
+
+	for (size_t i = 0; i < s->apps; i++)
+		has[s->app[i].proto] = true;
+	caution = sharing_caution(
+	    (enum sharing_mode)s->sharing.mode, has[SOCK_UDP], has[SOCK_TCP]);
+	if (caution != NULL)
+		log_warning("sharing: %s", caution);
+}
+
 int
 proxy_run(struct proxy *p)
 {
@@ -504,9 +521,7 @@ proxy_run(struct proxy *p)
 	}
 	edge_log(&p->edges, p->started->app, p->started->apps);
 	control_start(p->control, p);
-	if (p->started->sharing.mode == PROXY_SHARING_GUARDED)
-		log_warning("sharing: guarded: the handshake is not built yet; "
-			    "nobody is asked for a port, as with off");
+	tell_sharing(p->started);
 	if (start_workers(p) == 0) {
 		log_info("%zu %s", p->worker_count,
 		    p->worker_count == 1 ? "worker" : "workers");

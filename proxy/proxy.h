@@ -8,14 +8,17 @@
 #ifndef PROXY_PROXY_H
 #define PROXY_PROXY_H
 
+#include <stdbool.h>
+
 struct proxy; /* opaque */
 
 /*
  * Everything up to the first connection: settings from the file `config` (a
  * name that is kept), sockets, rights given up, event log. NULL when anything
- * is wrong, all of it told in the log.
+ * is wrong, all of it told in the log. `rehearse`: it will not run, so no
+ * packet is taken from another one that does.
  */
-struct proxy *proxy_new(const char *config);
+struct proxy *proxy_new(const char *config, bool rehearse);
 
 /* Workers and the main loop, until SIGTERM or SIGINT. 0, or -1. */
 int proxy_run(struct proxy *p);

@@ -8,6 +8,7 @@
 
 #include "base/log.h"
 #include "config/config.h"
+#include "net/sharing.h"
 #include "proxy/notation.h"
 #include "proxy/settings_rows.h"
 
@@ -117,11 +118,11 @@ check_values(const struct proxy_settings *s, const struct yaml_node *root,
 {
 	const struct yaml_node *at = schema_find(root, "sharing.mode");
 
-	if (s->sharing.mode > PROXY_SHARING_GUARDED)
+	if (!sharing_is_built((enum sharing_mode)s->sharing.mode))
 		yaml_error(e, at != NULL ? at : root,
-		    "sharing.mode: %s is not built yet, expected off or "
-		    "guarded",
-		    proxy_sharing_words[s->sharing.mode]);
+		    "sharing.mode: %s is not built yet, expected off, "
+		    "guarded, open or reuseport",
+		    sharing_words[s->sharing.mode]);
 }
 
 size_t
@@ -205,6 +206,7 @@ proxy_settings_fixed_change(const struct proxy_settings *was,
 		{ "control", config_same_text(was->control, now->control) },
 		{ "control_group",
 		    config_same_text(was->control_group, now->control_group) },
+		{ "sharing.mode", was->sharing.mode == now->sharing.mode },
 		{ "user", config_same_text(was->user, now->user) },
 		{ "udp_flows", was->udp_flows == now->udp_flows },
 		{ "tcp_sessions", was->tcp_sessions == now->tcp_sessions },

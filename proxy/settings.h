@@ -20,8 +20,6 @@
 #define PROXY_RESOLVERS_MAX 8
 
 /* Guarded without its handshake (not built yet) is the same as off. */
-enum proxy_sharing_mode { PROXY_SHARING_OFF = 0, PROXY_SHARING_GUARDED };
-
 /* How a range of ports is listened on. */
 enum proxy_ranges {
 	PROXY_RANGES_AUTO = 0, /* dispatch where it can be had */
@@ -30,7 +28,7 @@ enum proxy_ranges {
 };
 
 struct proxy_sharing {
-	int mode; /* enum proxy_sharing_mode; others: not built yet */
+	int mode; /* enum sharing_mode, one that is built */
 	char *peer;
 };
 

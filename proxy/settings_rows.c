@@ -1,5 +1,6 @@
 /* The options of l4proxyd.yaml(5), one row each. */
 #include "proxy/settings_rows.h"
+#include "net/sharing.h"
 
 #include <stddef.h>
 
@@ -7,8 +8,6 @@ const char *const proxy_header_words[] = { "off", "v1", "v2", "v2-first",
 	"simple", NULL };
 const char *const proxy_tls_words[] = { "off", "flexible", "full", "strict",
 	NULL };
-const char *const proxy_sharing_words[] = { "off", "guarded", "open",
-	"reuseport", "activation", "dispatch", "demux", NULL };
 static const char *const balance_words[] = { "round-robin", "least-connections",
 	"source-hash", NULL };
 const char *const proxy_check_words[] = { "tcp", "tcp-expect", "udp-expect",
@@ -165,7 +164,8 @@ static const struct schema_row app_rows[] = {
 	{ "eject", SCHEMA_SECTION, APP(eject), .rows = eject_rows,
 	    .help = "an origin that cannot be connected to" },
 	{ "tls", SCHEMA_ENUM, APP(tls), .words = proxy_tls_words,
-	    .fallback = "off", .help = "only `off` is built" },
+	    .fallback = "off",
+	    .help = "off, open or reuseport; guarded is as off" },
 	{ "traffic_type", SCHEMA_ENUM, APP(traffic_type),
 	    .words = traffic_words, .fallback = "direct" },
 	{ "idle_timeout_s", SCHEMA_DURATION, APP(idle_timeout_s), .min = 1,
@@ -184,8 +184,8 @@ static const struct schema_row app_rows[] = {
 
 static const struct schema_row sharing_rows[] = {
 	{ "mode", SCHEMA_ENUM, .offset = offsetof(struct proxy_sharing, mode),
-	    .words = proxy_sharing_words, .fallback = "off",
-	    .help = "only `off` is built" },
+	    .words = sharing_words, .fallback = "off",
+	    .help = "off, open or reuseport; guarded is as off" },
 	{ "peer", SCHEMA_STRING, .offset = offsetof(struct proxy_sharing, peer),
 	    .help = "for the other modes" },
 	{ 0 },

@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "net/listener.h"
+#include "net/sharing.h"
 #include "net/steer.h"
 #include "roughtime/request.h"
 
@@ -31,7 +32,7 @@ wants_v6only(const struct settings *s, const struct listen_socket *l)
 }
 
 static struct sock_opts
-options(const struct settings *s, const struct listen_socket *l)
+options(const struct settings *s, const struct listen_socket *l, int sharing)
 {
 	struct sock_opts o = { .v6only = l->v6only };
 
@@ -46,6 +47,7 @@ options(const struct settings *s, const struct listen_socket *l)
 		/* replies are whole messages: waiting for more only delays */
 		o.nodelay = true;
 	}
+	sharing_options((enum sharing_mode)sharing, l->proto, &o);
 	return o;
 }
 
@@ -59,16 +61,20 @@ filter(int fd)
 }
 
 static int
-open_socket(struct listen_socket *l, const struct settings *s, size_t queues)
+open_socket(struct listen_socket *l, const struct listen_set *set,
+    const struct settings *s, size_t queues)
 {
-	struct sock_opts o = options(s, l);
+	struct sock_opts o = options(s, l, set->sharing);
+	int (*open)(enum sock_proto, const struct addr *,
+	    const struct sock_opts *, size_t, int *) =
+	    set->rehearse ? listener_rehearse : listener_open;
 
 	l->fds = calloc(queues, sizeof *l->fds);
 	if (l->fds == NULL) {
 		log_error("listen: %s", strerror(errno));
 		return -1;
 	}
-	if (listener_open(l->proto, &l->address, &o, queues, l->fds) != 0)
+	if (open(l->proto, &l->address, &o, queues, l->fds) != 0)
 		return -1;
 	l->count = queues;
 	for (size_t i = 0; l->proto == SOCK_UDP && i < queues; i++)
@@ -106,14 +112,14 @@ refuse_v6only(const struct listen_socket *l)
 }
 
 static int
-take_or_open(struct listen_socket *l, struct listen_set *old,
-    const struct settings *s, size_t queues)
+take_or_open(struct listen_socket *l, const struct listen_set *set,
+    struct listen_set *old, const struct settings *s, size_t queues)
 {
 	struct listen_socket *o = find_old(old, l);
 
 	l->v6only = wants_v6only(s, l);
 	if (o == NULL)
-		return open_socket(l, s, queues);
+		return open_socket(l, set, s, queues);
 	if (l->address.sa.sa_family == AF_INET6 && o->v6only != l->v6only)
 		return refuse_v6only(l);
 	o->kept = true;
@@ -144,7 +150,7 @@ open_all(struct listen_set *set, struct listen_set *old,
 			l->proto = p;
 			l->address = from->address;
 			set->count++;
-			if (take_or_open(l, old, s, queues) != 0)
+			if (take_or_open(l, set, old, s, queues) != 0)
 				result = -1;
 		}
 	}
@@ -158,9 +164,11 @@ queues_of(int ingress, unsigned int workers)
 }
 
 int
-listen_open(
-    struct listen_set *set, const struct settings *s, unsigned int workers)
+listen_open(struct listen_set *set, const struct settings *s,
+    unsigned int workers, bool rehearse)
 {
+	set->sharing = s->sharing.mode;
+	set->rehearse = rehearse;
 	return open_all(set, NULL, s, queues_of(s->ingress, workers));
 }
 
@@ -198,6 +206,8 @@ int
 listen_reload(struct listen_set *set, struct listen_set *old,
     const struct settings *s, int ingress, unsigned int workers)
 {
+	set->sharing = old->sharing;
+	set->rehearse = false;
 	if (open_all(set, old, s, queues_of(ingress, workers)) == 0)
 		return 0;
 	listen_undo(set, old);

@@ -26,20 +26,23 @@ struct listen_socket {
 struct listen_set {
 	struct listen_socket *sockets;
 	size_t count;
+	int sharing; /* enum sharing_mode, that of the start */
+	bool rehearse; /* for a test of the configuration only */
 };
 
 /*
- * Opens every listener for `workers` workers. All failures are told, each by
+ * Opens every listener for `workers` workers; `rehearse` takes no packet from
+ * a server that runs. All failures are told, each by
  * a log_error line; -1 then. listen_close is due in any case.
  */
-int listen_open(
-    struct listen_set *set, const struct settings *s, unsigned int workers);
+int listen_open(struct listen_set *set, const struct settings *s,
+    unsigned int workers, bool rehearse);
 void listen_close(struct listen_set *set);
 
 /*
  * For a reload: what `s` wants, with the sockets of `old` where they are the
- * same and new ones elsewhere; `ingress` and the number of workers are those
- * of the start. On success one of the two below is due; on failure (told)
+ * same and new ones elsewhere; `ingress`, the number of workers and the
+ * way of sharing are those of the start. On success one of the two below is due; on failure (told)
  * everything is as it was.
  */
 int listen_reload(struct listen_set *set, struct listen_set *old,

@@ -118,6 +118,7 @@ main(int argc, char **argv)
 		log_error("libsodium does not start");
 		return 1;
 	}
+	o.server.rehearse = o.test;
 	server = server_new(&o.server);
 	if (server == NULL)
 		return 1;

@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "base/priv.h"
 #include "net/limit.h"
+#include "net/sharing.h"
 #include "roughtime/counters.h"
 #include "roughtime/hash.h"
 #include "base/notify.h"
@@ -167,8 +168,8 @@ server_new(const struct server_options *o)
 	/* the keyholder is forked before there is anything to inherit, and
 	 * bundles are read with the rights that a reload will have */
 	if (start_keyholder(s) != 0 ||
-	    listen_open(
-		&s->listeners, s->started, settings_workers(s->started)) != 0 ||
+	    listen_open(&s->listeners, s->started, settings_workers(s->started),
+		o->rehearse) != 0 ||
 	    drop_rights(s->started) != 0 || read_identities(s) != 0 ||
 	    start_clock(s) != 0)
 		goto fail;
@@ -386,6 +387,21 @@ log_versions(const struct settings *s)
 }
 
 static void
+tell_sharing(const struct settings *s)
+{
+	unsigned int transports = 0;
+	const char *caution;
+
+	for (size_t i = 0; i < s->listen.count; i++)
+		transports |= settings_listen_at(s, i)->transports;
+	caution = sharing_caution((enum sharing_mode)s->sharing.mode,
+	    (transports & 1u << SOCK_UDP) != 0,
+	    (transports & 1u << SOCK_TCP) != 0);
+	if (caution != NULL)
+		log_warning("sharing: %s", caution);
+}
+
+static void
 log_start(struct server *s)
 {
 	const struct settings *c = s->started;
@@ -393,9 +409,7 @@ log_start(struct server *s)
 	listen_log(&s->listeners);
 	identities_describe(s->identities);
 	log_versions(c);
-	if (c->sharing.mode == SETTINGS_SHARING_GUARDED)
-		log_warning("sharing: guarded: the handshake is not built yet; "
-			    "the port is held alone, as with off");
+	tell_sharing(c);
 	log_info("%zu %s, %s, batches of up to %lld, hash: %s", s->worker_count,
 	    s->worker_count == 1 ? "worker" : "workers",
 	    c->ingress == SETTINGS_SHARED_QUEUE ? "shared queue"

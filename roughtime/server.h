@@ -18,6 +18,7 @@ struct server_options {
 	const char *key;
 	const char *const *listen; /* ADDR:PORT */
 	size_t listen_count;
+	bool rehearse; /* nothing will run: no packet is taken from who does */
 };
 
 /*

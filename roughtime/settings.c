@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "config/config.h"
+#include "net/sharing.h"
 #include "roughtime/version.h"
 
 const struct settings_listen *
@@ -172,11 +173,11 @@ check_values(const struct settings *s, const struct yaml_node *root,
 		yaml_error(e, place(root, "clock.max_radius_s"),
 		    "clock.max_radius_s: expected min_radius_s (%lld) or more",
 		    (long long)s->clock.min_radius_s);
-	if (s->sharing.mode > SETTINGS_SHARING_GUARDED)
+	if (!sharing_is_built((enum sharing_mode)s->sharing.mode))
 		yaml_error(e, place(root, "sharing.mode"),
-		    "sharing.mode: %s is not built yet, expected off or "
-		    "guarded",
-		    settings_sharing_words[s->sharing.mode]);
+		    "sharing.mode: %s is not built yet, expected off, "
+		    "guarded, open or reuseport",
+		    sharing_words[s->sharing.mode]);
 }
 
 size_t
@@ -352,6 +353,7 @@ settings_fixed_change(const struct settings *was, const struct settings *now,
 		{ "ingress", was->ingress == now->ingress },
 		{ "batch", was->batch == now->batch },
 		{ "rcvbuf", was->rcvbuf == now->rcvbuf },
+		{ "sharing.mode", was->sharing.mode == now->sharing.mode },
 		{ "user", config_same_text(was->user, now->user) },
 		{ "passphrase_file",
 		    config_same_text(

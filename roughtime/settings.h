@@ -29,7 +29,6 @@ enum settings_ingress {
 enum settings_prefer { SETTINGS_PREFER_RFC = 0, SETTINGS_PREFER_DRAFT14 };
 enum settings_short { SETTINGS_SHORT_ANSWER = 0, SETTINGS_SHORT_DROP };
 /* Guarded without its handshake (not built yet) lets nobody in, as off. */
-enum settings_sharing { SETTINGS_SHARING_OFF = 0, SETTINGS_SHARING_GUARDED };
 
 struct settings_listen {
 	struct addr address; /* port set after loading */
@@ -82,7 +81,7 @@ struct settings_grease {
 };
 
 struct settings_sharing_section {
-	int mode; /* enum settings_sharing; others: not built yet */
+	int mode; /* enum sharing_mode, one that is built */
 	char *socket;
 	int fail;
 };
@@ -110,7 +109,6 @@ struct settings {
 
 /* The table itself, for the manual's sake and the tests. */
 extern const struct schema_row settings_rows[];
-extern const char *const settings_sharing_words[];
 
 /*
  * Fills `s` from YAML bytes. Returns the number of errors, all of them in `e`;

@@ -3,6 +3,7 @@
 
 #include <stddef.h>
 
+#include "net/sharing.h"
 #include "roughtime/response.h"
 #include "roughtime/version.h"
 
@@ -14,8 +15,6 @@ static const char *const short_words[] = { "answer", "drop", NULL };
 static const char *const policy_words[] = { "refuse", "serve", NULL };
 static const char *const level_words[] = { "error", "warning", "info", "debug",
 	NULL };
-const char *const settings_sharing_words[] = { "off", "guarded", "open",
-	"reuseport", "activation", "dispatch", "demux", NULL };
 static const char *const fail_words[] = { "open", "closed", NULL };
 
 #define AT(field) .offset = offsetof(struct settings, field)
@@ -132,8 +131,8 @@ static const struct schema_row grease_rows[] = {
 
 static const struct schema_row sharing_rows[] = {
 	{ "mode", SCHEMA_ENUM, IN(sharing_section, mode),
-	    .words = settings_sharing_words, .fallback = "off",
-	    .help = "only `off` is built" },
+	    .words = sharing_words, .fallback = "off",
+	    .help = "off, open or reuseport; guarded is as off" },
 	{ "socket", SCHEMA_STRING, IN(sharing_section, socket) },
 	{ "fail", SCHEMA_ENUM, IN(sharing_section, fail), .words = fail_words,
 	    .fallback = "open" },

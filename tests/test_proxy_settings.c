@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "proxy/settings.h"
+#include "net/sharing.h"
 #include "tests/proxy_yaml.h"
 #include "tests/support.h"
 
@@ -57,7 +58,7 @@ test_defaults(void **state)
 	assert_string_equal(s.user, "nobody");
 	assert_int_equal(s.udp_flows, 65536);
 	assert_int_equal(s.splice_after, 65536);
-	assert_int_equal(s.sharing.mode, PROXY_SHARING_OFF);
+	assert_int_equal(s.sharing.mode, SHARING_OFF);
 	assert_true(proxy_settings_workers(&s) >= 1);
 	assert_ptr_equal(proxy_settings_find(&s, "a"), a);
 	assert_null(proxy_settings_find(&s, "b"));
@@ -109,7 +110,7 @@ test_values(void **state)
 	    "tcp_sessions: 200\nsplice_after: 0\nrcvbuf: 0\ndrain_s: 5m\n"
 	    "sharing: {mode: guarded, peer: /run/r.sock}\n");
 	assert_int_equal(s.apps, 3);
-	assert_int_equal(s.sharing.mode, PROXY_SHARING_GUARDED);
+	assert_int_equal(s.sharing.mode, SHARING_GUARDED);
 	a = &s.app[0];
 	assert_int_equal(a->proto, SOCK_UDP);
 	assert_int_equal(a->denies, 1);
@@ -463,9 +464,10 @@ static const struct bad_yaml bad[] = {
 	{ TCP(SSH_TO ", limits: {prefix4: 33}"),
 	    { "f:2:114: applications[0].limits.prefix4: expected an "
 	      "integer from 1 to 32 bits, got \"33\"" } },
-	{ PLAIN "sharing: {mode: open}\n",
-	    { "f:3:17: sharing.mode: open is not built yet, "
-	      "expected off or guarded" } },
+	{ PLAIN "sharing: {mode: demux}\n",
+	    { "f:3:17: sharing.mode: demux is not built yet, "
+	      "expected off, guarded, open or "
+	      "reuseport" } },
 	{ PLAIN "udp_flows: 1\nworkers: many\n",
 	    { "f:4:10: workers: expected auto or an integer from 1 "
 	      "to 256, got \"many\"",
@@ -578,6 +580,7 @@ test_fixed(void **state)
 		{ PLAIN, NULL },
 		{ UDP(DNS_TO) "rcvbuf: 9\ndrain_s: 1\n", NULL },
 		{ PLAIN "workers: 9\nudp_flows: 99\n", "workers, udp_flows" },
+		{ PLAIN "sharing: {mode: open}\n", "sharing.mode" },
 		{ PLAIN "control: /c\nuser: u\ntcp_sessions: 99\n",
 		    "control, user, tcp_sessions" },
 		{ PLAIN "event_log: \"-\"\nsplice_after: 9\n",

@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "roughtime/settings.h"
+#include "net/sharing.h"
 #include "roughtime/version.h"
 #include "tests/support.h"
 
@@ -57,7 +58,7 @@ test_defaults(void **state)
 	assert_true(s.limit.rate == 0);
 	assert_true(s.grease.fraction == 0);
 	assert_string_equal(s.user, "nobody");
-	assert_int_equal(s.sharing.mode, SETTINGS_SHARING_OFF);
+	assert_int_equal(s.sharing.mode, SHARING_OFF);
 	assert_true(settings_workers(&s) >= 1);
 	settings_free(&s);
 }
@@ -98,7 +99,7 @@ test_values(void **state)
 	assert_true(settings_limit(&s).rate_per_s == 2.5);
 	assert_int_equal(settings_limit(&s).prefix6, 48);
 	assert_int_equal(settings_limit(&s).prefix4, 32);
-	assert_int_equal(s.sharing.mode, SETTINGS_SHARING_GUARDED);
+	assert_int_equal(s.sharing.mode, SHARING_GUARDED);
 	settings_free(&s);
 }
 
@@ -194,8 +195,8 @@ static const struct {
 	    { "f:3:41: clock.max_radius_s: expected" } },
 	{ MINIMAL "clock: {when_unsynchronised: hope}\n",
 	    { "f:3:30: clock.when_unsynchronised: expected" } },
-	{ MINIMAL "sharing: {mode: open}\n",
-	    { "f:3:17: sharing.mode: open is not built yet" } },
+	{ MINIMAL "sharing: {mode: demux}\n",
+	    { "f:3:17: sharing.mode: demux is not built yet" } },
 	{ MINIMAL "sharing: {mode: maybe}\n",
 	    { "f:3:17: sharing.mode: expected" } },
 	{ MINIMAL "wokers: 2\n", { "f:3:1: wokers: unknown key" } },
@@ -331,6 +332,7 @@ test_fixed(void **state)
 		{ ID "listen: [{address: 127.0.0.1}]\n", NULL },
 		{ MINIMAL "passphrase_file: /p\n", "passphrase_file" },
 		{ MINIMAL "tcp: {max_frame: 5000}\n", "tcp.max_frame" },
+		{ MINIMAL "sharing: {mode: open}\n", "sharing.mode" },
 	};
 	struct settings was, now;
 	char buf[128];

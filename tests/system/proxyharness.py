@@ -76,6 +76,31 @@ class L4proxyd(harness.Roughtimed):
         return int(harness.status_of(self.pid)["VmRSS"].split()[0])
 
 
+class Controlled(L4proxyd):
+    """A daemon with a control socket, and its l4proxyctl."""
+
+    def __init__(self, directory, applications, **more):
+        self.socket = directory / "run" / "control.sock"
+        super().__init__(directory, applications, control=str(self.socket),
+                         **more)
+
+    def ctl(self, *argv, status=0, **more):
+        p = harness.run("l4proxyctl", "-s", self.socket, *argv, check=False,
+                        **more)
+        assert p.returncode == status, (argv, p.returncode, p.stdout,
+                                        p.stderr)
+        return p
+
+    def rows(self, *argv, **more):
+        """What --json prints, one object a line."""
+        return [json.loads(line) for line in
+                self.ctl("--json", *argv, **more).stdout.splitlines()]
+
+    def counters(self, app="story"):
+        row, = self.rows("counters", "--app", app)
+        return row
+
+
 class Origin:
     """A TCP server; each connection is given to `serve` in a thread."""
 

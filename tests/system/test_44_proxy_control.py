@@ -13,38 +13,13 @@ import time
 
 import harness
 import pytest
-from proxyharness import (L4proxyd, Origin, application, connect, echo, idle,
+from proxyharness import (Controlled, Origin, application, connect, echo, idle,
                           is_reset, is_turned_away, read_all, read_exactly)
 from udporigin import UdpOrigin
 
 GOOD, USAGE, UNREACHABLE, REFUSED = 0, 1, 2, 3
 SANITIZED = any(mark in (harness.BUILD / "l4proxyd").read_bytes()
                 for mark in (b"__asan_init", b"__tsan_init"))
-
-
-class Controlled(L4proxyd):
-    """A daemon with a control socket, and its l4proxyctl."""
-
-    def __init__(self, directory, applications, **more):
-        self.socket = directory / "run" / "control.sock"
-        super().__init__(directory, applications, control=str(self.socket),
-                         **more)
-
-    def ctl(self, *argv, status=GOOD, **more):
-        p = harness.run("l4proxyctl", "-s", self.socket, *argv, check=False,
-                        **more)
-        assert p.returncode == status, (argv, p.returncode, p.stdout,
-                                        p.stderr)
-        return p
-
-    def rows(self, *argv, **more):
-        """What --json prints, one object a line."""
-        return [json.loads(line) for line in
-                self.ctl("--json", *argv, **more).stdout.splitlines()]
-
-    def counters(self, app="story"):
-        row, = self.rows("counters", "--app", app)
-        return row
 
 
 @pytest.fixture

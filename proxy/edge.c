@@ -378,7 +378,7 @@ edge_pause(struct edge_set *set, size_t app)
 }
 
 int
-edge_resume(struct edge_set *set, size_t app)
+edge_resume(struct edge_set *set, const struct edge_set *old, size_t app)
 {
 	int result = 0;
 
@@ -388,12 +388,18 @@ edge_resume(struct edge_set *set, size_t app)
 		if (!is_tcp_of(s, app) || !s->paused)
 			continue;
 		if (each_queue(set, i, tcp_listen_again) != 0 ||
-		    edge_range_again(set, i) != 0)
+		    edge_range_again(set, old, i) != 0)
 			return -1;
 		s->paused = false;
 		result = 1;
 	}
 	return result;
+}
+
+void
+edge_resumed(struct edge_set *set)
+{
+	edge_range_publish(set);
 }
 
 bool

@@ -31,6 +31,7 @@ struct edge_set {
 	size_t count; /* opened */
 	size_t queues; /* workers */
 	struct dispatch *dispatch; /* the proxy's; NULL: none */
+	bool rules_due; /* made by this set, and not yet in force */
 };
 
 struct edge_options {
@@ -77,11 +78,13 @@ void edge_close_tcp(struct edge_set *set);
 /*
  * The TCP sockets of an application are no posts any more; refuse, once no
  * worker looks at them; and listen and are posts again: 1, 0 when they did, -1
- * with errno.
+ * with errno. `old`: what flows linger on. The ports of a range have them back
+ * by edge_resumed(), or, of a set that is being opened, by edge_commit().
  */
 void edge_leave(struct edge_set *set, size_t app);
 void edge_pause(struct edge_set *set, size_t app);
-int edge_resume(struct edge_set *set, size_t app);
+int edge_resume(struct edge_set *set, const struct edge_set *old, size_t app);
+void edge_resumed(struct edge_set *set);
 bool edge_is_paused(const struct edge_set *set, size_t app);
 
 void edge_log(const struct edge_set *set, const struct app *apps, size_t n);

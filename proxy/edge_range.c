@@ -157,11 +157,14 @@ edge_range_prepare(struct edge_set *set, const struct edge_set *old)
 
 	if (set->dispatch == NULL)
 		return 0;
+	set->rules_due = false;
 	n = add_rules(rules, 0, set, false);
 	n = add_rules(rules, n, old, true);
 	if (n <= DISPATCH_RULES_MAX &&
-	    dispatch_prepare(set->dispatch, rules, n) == 0)
+	    dispatch_prepare(set->dispatch, rules, n) == 0) {
+		set->rules_due = true;
 		return 0;
+	}
 	log_error("%zu ranges of ports are more than can be dispatched; have "
 		  "fewer, or say port_ranges: sockets",
 	    n);
@@ -171,20 +174,18 @@ edge_range_prepare(struct edge_set *set, const struct edge_set *old)
 void
 edge_range_publish(struct edge_set *set)
 {
-	if (set->dispatch != NULL)
+	if (set->rules_due)
 		dispatch_publish(set->dispatch);
+	set->rules_due = false;
 }
 
 int
-edge_range_again(struct edge_set *set, size_t index)
+edge_range_again(struct edge_set *set, const struct edge_set *old, size_t index)
 {
-	const struct edge_set none = { 0 };
-
 	if (set->sockets[index].slot < 0)
 		return 0;
 	/* the kernel takes a socket that stops listening out of its slot */
-	if (take_slots(set, index) != 0 || edge_range_prepare(set, &none) != 0)
+	if (take_slots(set, index) != 0)
 		return -1;
-	edge_range_publish(set);
-	return 0;
+	return edge_range_prepare(set, old);
 }

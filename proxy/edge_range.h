@@ -17,8 +17,10 @@
  */
 int edge_range_join(
     struct edge_set *set, size_t index, const struct app *a, bool starting);
-/* It listens again, after it had stopped. 0, or -1 with errno. */
-int edge_range_again(struct edge_set *set, size_t index);
+/* It listens again, after it had stopped: the rules are prepared. 0, or -1 with
+ * errno. */
+int edge_range_again(
+    struct edge_set *set, const struct edge_set *old, size_t index);
 
 /* Rules for the set, and for what UDP flows of `old` linger on; told and -1
  * when there are too many. Then in force, all at once. */

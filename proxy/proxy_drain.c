@@ -83,7 +83,8 @@ workers_settled(const struct proxy *p)
 
 /* Not while a worker may still stop one of them. True: some are posts again. */
 static bool
-resume(struct edge_set *edges, struct service *const *services, size_t n)
+resume(struct edge_set *edges, const struct edge_set *old,
+    struct service *const *services, size_t n)
 {
 	bool some = false;
 
@@ -92,7 +93,7 @@ resume(struct edge_set *edges, struct service *const *services, size_t n)
 		int result = 0;
 
 		if (!atomic_load(&v->draining))
-			result = edge_resume(edges, i);
+			result = edge_resume(edges, old, i);
 		if (result < 0)
 			log_error("%s: cannot listen again: %s", v->app.name,
 			    strerror(errno));
@@ -113,7 +114,7 @@ proxy_ports_of_reload(struct proxy *p, struct edge_set *edges,
 	}
 	/* else it is done when they have: a moment later */
 	if (workers_settled(p))
-		(void)resume(edges, services, n);
+		(void)resume(edges, &p->edges, services, n);
 	p->settling = true;
 	ev_timer_again(p->loop, &p->tick);
 }
@@ -128,9 +129,11 @@ proxy_settle(struct proxy *p)
 	for (size_t i = 0; i < p->current->apps; i++)
 		if (atomic_load(&p->services[i]->draining))
 			edge_pause(&p->edges, i);
-	if (resume(&p->edges, p->services, p->current->apps) &&
-	    hand_over(p) == 0)
-		return false;
+	if (resume(&p->edges, &p->retired, p->services, p->current->apps)) {
+		edge_resumed(&p->edges);
+		if (hand_over(p) == 0)
+			return false;
+	}
 	p->settling = false;
 	control_settled(p->control);
 	return true;

@@ -296,3 +296,35 @@ def test_drain_and_undrain(world):
     assert old.ask(b"2") == b"2"
     p.ctl("undrain", "range-udp")
     assert new.ask(b"3") == b"3"
+
+
+def test_a_reload_gives_drained_ports_to_another(world):
+    """Its rules are those of the reload, not those of before."""
+    for port in SOME:
+        world.tcp(port)
+    p = world.start(world.application("tcp"))
+    p.ctl("drain", "range-tcp", "--for", "1h")
+    assert world.refuses(MIDDLE)
+    p.reload([world.application("tcp", name="heir", last=LAST + 100)])
+    harness.until(lambda: not world.refuses(FIRST), "they are posts again")
+    all_serve(world)
+    world.tcp(LAST + 100)
+    with world.connect(LAST + 100) as c:
+        assert echoes(c)
+
+
+def test_undrain_leaves_the_flows_of_a_removed_range(world):
+    world.tcp(MIDDLE)
+    world.udp(MIDDLE)
+    p = world.start(world.application("tcp"), world.application("udp"),
+                    drain_s=300)
+    c = world.client(MIDDLE)
+    assert c.ask(b"1") == b"1"
+    assert p.reload([world.application("tcp")]) == "reloaded"
+    assert c.ask(b"2") == b"2"
+    p.ctl("drain", "range-tcp")
+    assert c.ask(b"3") == b"3"
+    p.ctl("undrain", "range-tcp")
+    for _ in range(3):
+        assert c.ask(b"4") == b"4"
+    assert len(p.events(Event="connect")) == 1

@@ -1,7 +1,7 @@
 /* The generator: every combination that says something of its own. */
-#include <string.h>
 
 #include "portshare/cell.h"
+#include "portshare/cell_build.h"
 
 struct generator {
 	int (*each)(const struct cell *c, void *arg);
@@ -17,85 +17,6 @@ emit(struct generator *g, const struct cell *c)
 		return;
 	g->n++;
 	g->over = g->each(c, g->arg) != 0;
-}
-
-static void
-add(struct cell *c, enum cell_act act, unsigned int who, unsigned int what,
-    enum cell_way way)
-{
-	size_t i = 0;
-
-	while (i + 1 < CELL_STEPS && c->steps[i].act != CELL_END)
-		i++;
-	c->steps[i] = (struct cell_step){
-		.act = act,
-		.who = (uint8_t)who,
-		.what = (uint8_t)what,
-		.way = way,
-	};
-}
-
-static void
-step(struct cell *c, enum cell_act act, unsigned int who)
-{
-	add(c, act, who, 0, CELL_LOCAL);
-}
-
-static void
-send_to(struct cell *c, enum cell_place place, enum cell_way way)
-{
-	add(c, CELL_SEND, 0, place, way);
-}
-
-/* Bind, and listen where there is such a thing. */
-static void
-open_it(struct cell *c, unsigned int who)
-{
-	step(c, CELL_BIND, who);
-	if ((c->proto == SOCK_TCP) != c->sockets[who].other_proto)
-		step(c, CELL_LISTEN, who);
-}
-
-static struct cell
-new_cell(enum cell_theme theme, enum sock_proto proto, uint8_t n)
-{
-	struct cell c;
-
-	memset(&c, 0, sizeof c);
-	c.theme = theme;
-	c.proto = proto;
-	c.n = n;
-	return c;
-}
-
-static void
-set_flags(struct cell_socket *s, unsigned int flags)
-{
-	s->reuseaddr = (flags & 1) != 0;
-	s->reuseport = (flags & 2) != 0;
-}
-
-/* Packets to every address that one of the sockets could hear. */
-static void
-ask_all(struct cell *c)
-{
-	bool four = false, six = false;
-
-	for (size_t i = 0; i < c->n; i++) {
-		enum cell_place p = c->sockets[i].place;
-
-		four |= p != CELL_S && p != CELL_T && p != CELL_ONLY6;
-		six |= p == CELL_S || p == CELL_T || p == CELL_ANY6 ||
-		    p == CELL_ONLY6;
-	}
-	if (four) {
-		send_to(c, CELL_A, CELL_LOCAL);
-		send_to(c, CELL_B, CELL_LOCAL);
-	}
-	if (six) {
-		send_to(c, CELL_S, CELL_LOCAL);
-		send_to(c, CELL_T, CELL_LOCAL);
-	}
 }
 
 static const enum cell_place pairs[][2] = {
@@ -136,16 +57,16 @@ all_pairs(struct generator *g, enum sock_proto proto)
 {
 	for (size_t i = 0; i < PAIRS; i++)
 		for (unsigned int k = 0; k < 32; k++) {
-			struct cell c = new_cell(CELL_PAIR, proto, 2);
+			struct cell c = cell_build_new(CELL_PAIR, proto, 2);
 
 			c.sockets[0].place = pairs[i][0];
 			c.sockets[1].place = pairs[i][1];
-			set_flags(&c.sockets[0], k & 3);
-			set_flags(&c.sockets[1], k >> 2 & 3);
+			cell_build_flags(&c.sockets[0], k & 3);
+			cell_build_flags(&c.sockets[1], k >> 2 & 3);
 			c.sockets[1].other_uid = (k & 16) != 0;
-			open_it(&c, 0);
-			open_it(&c, 1);
-			ask_all(&c);
+			cell_build_open(&c, 0);
+			cell_build_open(&c, 1);
+			cell_build_ask(&c);
 			emit(g, &c);
 		}
 }
@@ -164,21 +85,21 @@ listen_orders(struct generator *g)
 
 	for (size_t i = 0; i < sizeof at / sizeof *at; i++)
 		for (unsigned int k = 0; k < 96; k++) {
-			struct cell c = new_cell(CELL_STATE, SOCK_TCP, 2);
+			struct cell c = cell_build_new(CELL_STATE, SOCK_TCP, 2);
 			unsigned int order = k / 32;
 
 			c.sockets[0].place = at[i][0];
 			c.sockets[1].place = at[i][1];
-			set_flags(&c.sockets[0], k & 3);
-			set_flags(&c.sockets[1], k >> 2 & 3);
+			cell_build_flags(&c.sockets[0], k & 3);
+			cell_build_flags(&c.sockets[1], k >> 2 & 3);
 			c.sockets[1].other_uid = (k & 16) != 0;
-			step(&c, CELL_BIND, 0);
-			step(&c, CELL_BIND, 1);
+			cell_build_step(&c, CELL_BIND, 0);
+			cell_build_step(&c, CELL_BIND, 1);
 			if (order != 2)
-				step(&c, CELL_LISTEN, order);
+				cell_build_step(&c, CELL_LISTEN, order);
 			if (order != 2)
-				step(&c, CELL_LISTEN, 1 - order);
-			ask_all(&c);
+				cell_build_step(&c, CELL_LISTEN, 1 - order);
+			cell_build_ask(&c);
 			emit(g, &c);
 		}
 }
@@ -188,22 +109,22 @@ static void
 restarts(struct generator *g)
 {
 	for (unsigned int k = 0; k < 128; k++) {
-		struct cell c = new_cell(CELL_STATE, SOCK_TCP, 3);
+		struct cell c = cell_build_new(CELL_STATE, SOCK_TCP, 3);
 
 		c.sockets[0].place = (k & 16) != 0 ? CELL_ANY4 : CELL_A;
 		c.sockets[1].place = CELL_A; /* the connection */
 		c.sockets[2].place = c.sockets[0].place;
-		set_flags(&c.sockets[0], k & 3);
-		set_flags(&c.sockets[1], k & 3);
-		set_flags(&c.sockets[2], k >> 2 & 3);
+		cell_build_flags(&c.sockets[0], k & 3);
+		cell_build_flags(&c.sockets[1], k & 3);
+		cell_build_flags(&c.sockets[2], k >> 2 & 3);
 		c.sockets[2].other_uid = (k & 64) != 0;
-		open_it(&c, 0);
-		add(&c, CELL_ACCEPT, 0, 1, CELL_LOCAL);
+		cell_build_open(&c, 0);
+		cell_build_add(&c, CELL_ACCEPT, 0, 1, CELL_LOCAL);
 		if ((k & 32) != 0)
-			step(&c, CELL_RETIRE, 1);
-		step(&c, CELL_CLOSE, 0);
-		open_it(&c, 2);
-		ask_all(&c);
+			cell_build_step(&c, CELL_RETIRE, 1);
+		cell_build_step(&c, CELL_CLOSE, 0);
+		cell_build_open(&c, 2);
+		cell_build_ask(&c);
 		emit(g, &c);
 	}
 }
@@ -226,7 +147,7 @@ late_flags(struct generator *g, enum sock_proto proto)
 
 	for (size_t i = 0; i < sizeof at / sizeof *at; i++)
 		for (unsigned int k = 0; k < 128; k++) {
-			struct cell c = new_cell(CELL_LATE, proto, 2);
+			struct cell c = cell_build_new(CELL_LATE, proto, 2);
 			unsigned int act = k >> 4 & 3;
 			bool early = (k & 64) != 0; /* before listen */
 
@@ -234,17 +155,17 @@ late_flags(struct generator *g, enum sock_proto proto)
 				continue;
 			c.sockets[0].place = at[i][0];
 			c.sockets[1].place = at[i][1];
-			set_flags(&c.sockets[0], k & 3);
-			set_flags(&c.sockets[1], k >> 2 & 3);
-			step(&c, CELL_BIND, 0);
+			cell_build_flags(&c.sockets[0], k & 3);
+			cell_build_flags(&c.sockets[1], k >> 2 & 3);
+			cell_build_step(&c, CELL_BIND, 0);
 			if (early)
-				step(&c, acts[act], 0);
+				cell_build_step(&c, acts[act], 0);
 			if (proto == SOCK_TCP)
-				step(&c, CELL_LISTEN, 0);
+				cell_build_step(&c, CELL_LISTEN, 0);
 			if (!early)
-				step(&c, acts[act], 0);
-			open_it(&c, 1);
-			ask_all(&c);
+				cell_build_step(&c, acts[act], 0);
+			cell_build_open(&c, 1);
+			cell_build_ask(&c);
 			emit(g, &c);
 		}
 }
@@ -254,7 +175,7 @@ static void
 late_guard(struct generator *g, enum sock_proto proto)
 {
 	for (unsigned int k = 0; k < 96; k++) {
-		struct cell c = new_cell(CELL_LATE, proto, 3);
+		struct cell c = cell_build_new(CELL_LATE, proto, 3);
 		unsigned int flag = k & 1, gone = k >> 1 & 3,
 			     third = k >> 3 & 3;
 		enum cell_act clear =
@@ -264,18 +185,18 @@ late_guard(struct generator *g, enum sock_proto proto)
 			c.sockets[i].place = k / 32 == 0 ? CELL_A
 			    : k / 32 == 1		 ? CELL_ANY4
 							 : CELL_S;
-		set_flags(&c.sockets[0], 1u << flag);
-		set_flags(&c.sockets[1], 1u << flag);
-		set_flags(&c.sockets[2], third);
-		open_it(&c, 0);
-		open_it(&c, 1);
+		cell_build_flags(&c.sockets[0], 1u << flag);
+		cell_build_flags(&c.sockets[1], 1u << flag);
+		cell_build_flags(&c.sockets[2], third);
+		cell_build_open(&c, 0);
+		cell_build_open(&c, 1);
 		if ((gone & 1) != 0)
-			step(&c, clear, 0);
+			cell_build_step(&c, clear, 0);
 		if ((gone & 2) != 0)
-			step(&c, clear, 1);
-		ask_all(&c);
-		open_it(&c, 2);
-		ask_all(&c);
+			cell_build_step(&c, clear, 1);
+		cell_build_ask(&c);
+		cell_build_open(&c, 2);
+		cell_build_ask(&c);
 		emit(g, &c);
 	}
 }
@@ -295,22 +216,22 @@ devices(struct generator *g, enum sock_proto proto)
 
 	for (size_t i = 0; i < sizeof at / sizeof *at; i++)
 		for (unsigned int k = 0; k < 9 * 16; k++) {
-			struct cell c = new_cell(CELL_DEVICE, proto, 2);
+			struct cell c = cell_build_new(CELL_DEVICE, proto, 2);
 
 			c.sockets[0].place = at[i][0];
 			c.sockets[1].place = at[i][1];
-			set_flags(&c.sockets[0], k & 3);
-			set_flags(&c.sockets[1], k >> 2 & 3);
+			cell_build_flags(&c.sockets[0], k & 3);
+			cell_build_flags(&c.sockets[1], k >> 2 & 3);
 			c.sockets[0].device = (uint8_t)(k / 16 % 3);
 			c.sockets[1].device = (uint8_t)(k / 48);
-			open_it(&c, 0);
-			open_it(&c, 1);
-			ask_all(&c);
+			cell_build_open(&c, 0);
+			cell_build_open(&c, 1);
+			cell_build_ask(&c);
 			if (at[i][0] == CELL_S || at[i][0] == CELL_ANY6) {
-				send_to(&c, CELL_S, CELL_WIRE1);
+				cell_build_send(&c, CELL_S, CELL_WIRE1);
 			} else {
-				send_to(&c, CELL_A, CELL_WIRE1);
-				send_to(&c, CELL_A, CELL_WIRE2);
+				cell_build_send(&c, CELL_A, CELL_WIRE1);
+				cell_build_send(&c, CELL_A, CELL_WIRE2);
 			}
 			emit(g, &c);
 		}
@@ -322,17 +243,17 @@ networks(struct generator *g, enum sock_proto proto)
 	static const enum cell_place at[] = { CELL_A, CELL_ANY4, CELL_ANY6 };
 
 	for (unsigned int k = 0; k < 3 * 32; k++) {
-		struct cell c = new_cell(CELL_APART, proto, 2);
+		struct cell c = cell_build_new(CELL_APART, proto, 2);
 
 		c.sockets[0].place = at[k / 32];
 		c.sockets[1].place = CELL_A;
-		set_flags(&c.sockets[0], k & 3);
-		set_flags(&c.sockets[1], k >> 2 & 3);
+		cell_build_flags(&c.sockets[0], k & 3);
+		cell_build_flags(&c.sockets[1], k >> 2 & 3);
 		c.sockets[(k & 16) != 0].other_net = true;
-		open_it(&c, 0);
-		open_it(&c, 1);
-		send_to(&c, CELL_A, CELL_LOCAL);
-		send_to(&c, CELL_A, CELL_ELSEWHERE);
+		cell_build_open(&c, 0);
+		cell_build_open(&c, 1);
+		cell_build_send(&c, CELL_A, CELL_LOCAL);
+		cell_build_send(&c, CELL_A, CELL_ELSEWHERE);
 		emit(g, &c);
 	}
 }
@@ -342,17 +263,17 @@ static void
 strangers(struct generator *g, enum sock_proto proto)
 {
 	for (unsigned int k = 0; k < 32; k++) {
-		struct cell c = new_cell(CELL_APART, proto, 2);
+		struct cell c = cell_build_new(CELL_APART, proto, 2);
 		struct cell_socket *other = &c.sockets[k >> 3 & 1];
 
-		set_flags(&c.sockets[0], k & 1 ? 3 : 0);
-		set_flags(&c.sockets[1], k & 2 ? 3 : 0);
+		cell_build_flags(&c.sockets[0], k & 1 ? 3 : 0);
+		cell_build_flags(&c.sockets[1], k & 2 ? 3 : 0);
 		other->place = k & 4 ? CELL_ANY4 : CELL_A;
 		other->other_port = (k & 16) == 0;
 		other->other_proto = (k & 16) != 0;
-		open_it(&c, 0);
-		open_it(&c, 1);
-		ask_all(&c);
+		cell_build_open(&c, 0);
+		cell_build_open(&c, 1);
+		cell_build_ask(&c);
 		emit(g, &c);
 	}
 }
@@ -367,22 +288,23 @@ group_peers(struct generator *g)
 	static const enum cell_place at[] = { CELL_A, CELL_ANY4, CELL_S };
 
 	for (unsigned int k = 0; k < 12; k++) {
-		struct cell c = new_cell(CELL_PEER, SOCK_UDP, 3);
+		struct cell c = cell_build_new(CELL_PEER, SOCK_UDP, 3);
 		enum cell_place to = k / 4 == 2 ? CELL_S : CELL_A;
 
 		for (size_t i = 0; i < 3; i++) {
 			c.sockets[i].place = at[k / 4];
-			set_flags(&c.sockets[i], i > 0 ? 3 : 1);
+			cell_build_flags(&c.sockets[i], i > 0 ? 3 : 1);
 		}
 		c.sockets[0].device = k & 1;
-		step(&c, CELL_BIND, 0);
-		step(&c, CELL_BIND, 1);
-		step(&c, CELL_BIND, 2);
-		send_to(&c, to, CELL_LOCAL);
-		step(&c, CELL_CONNECT, k & 2 ? 2 : 1);
-		send_to(&c, to, CELL_LOCAL);
-		add(&c, CELL_SEND, k & 2 ? 2 : 1, to, CELL_FROM_PEER);
-		ask_all(&c);
+		cell_build_step(&c, CELL_BIND, 0);
+		cell_build_step(&c, CELL_BIND, 1);
+		cell_build_step(&c, CELL_BIND, 2);
+		cell_build_send(&c, to, CELL_LOCAL);
+		cell_build_step(&c, CELL_CONNECT, k & 2 ? 2 : 1);
+		cell_build_send(&c, to, CELL_LOCAL);
+		cell_build_add(
+		    &c, CELL_SEND, k & 2 ? 2 : 1, to, CELL_FROM_PEER);
+		cell_build_ask(&c);
 		emit(g, &c);
 	}
 }
@@ -403,25 +325,25 @@ peers(struct generator *g)
 
 	for (size_t i = 0; i < sizeof at / sizeof *at; i++)
 		for (unsigned int k = 0; k < 64; k++) {
-			struct cell c = new_cell(CELL_PEER, SOCK_UDP, 2);
+			struct cell c = cell_build_new(CELL_PEER, SOCK_UDP, 2);
 			unsigned int who = k >> 4 & 1;
 			enum cell_place to =
 			    cell_place_is_v6(at[i][0]) ? CELL_S : CELL_A;
 
 			c.sockets[0].place = at[i][0];
 			c.sockets[1].place = at[i][1];
-			set_flags(&c.sockets[0], k & 3);
-			set_flags(&c.sockets[1], k >> 2 & 3);
-			step(&c, CELL_BIND, 0);
+			cell_build_flags(&c.sockets[0], k & 3);
+			cell_build_flags(&c.sockets[1], k >> 2 & 3);
+			cell_build_step(&c, CELL_BIND, 0);
 			/* connected before or after the other's bind */
 			if (who == 0 && (k & 32) != 0)
-				step(&c, CELL_CONNECT, 0);
-			step(&c, CELL_BIND, 1);
+				cell_build_step(&c, CELL_CONNECT, 0);
+			cell_build_step(&c, CELL_BIND, 1);
 			if (who == 1 || (k & 32) == 0)
-				step(&c, CELL_CONNECT, who);
-			send_to(&c, to, CELL_LOCAL);
-			add(&c, CELL_SEND, who, to, CELL_FROM_PEER);
-			ask_all(&c);
+				cell_build_step(&c, CELL_CONNECT, who);
+			cell_build_send(&c, to, CELL_LOCAL);
+			cell_build_add(&c, CELL_SEND, who, to, CELL_FROM_PEER);
+			cell_build_ask(&c);
 			emit(g, &c);
 		}
 }
@@ -440,17 +362,17 @@ trios(struct generator *g, enum sock_proto proto)
 
 	for (size_t i = 0; i < sizeof at / sizeof *at; i++)
 		for (unsigned int k = 0; k < 128; k++) {
-			struct cell c = new_cell(CELL_TRIO, proto, 3);
+			struct cell c = cell_build_new(CELL_TRIO, proto, 3);
 
 			for (unsigned int s = 0; s < 3; s++) {
 				c.sockets[s].place = at[i][s];
-				set_flags(&c.sockets[s], k >> 2 * s & 3);
+				cell_build_flags(&c.sockets[s], k >> 2 * s & 3);
 			}
 			c.sockets[2].other_uid = (k & 64) != 0;
-			open_it(&c, 0);
-			open_it(&c, 1);
-			open_it(&c, 2);
-			ask_all(&c);
+			cell_build_open(&c, 0);
+			cell_build_open(&c, 1);
+			cell_build_open(&c, 2);
+			cell_build_ask(&c);
 			emit(g, &c);
 		}
 }
@@ -463,21 +385,21 @@ groups(struct generator *g, enum sock_proto proto)
 		CELL_ANY6 };
 
 	for (unsigned int k = 0; k < 12; k++) {
-		struct cell c = new_cell(CELL_GROUP, proto, 3);
+		struct cell c = cell_build_new(CELL_GROUP, proto, 3);
 		enum cell_place place = at[k / 3];
 		enum cell_place to = k / 3 < 2 ? CELL_A : CELL_S;
 
 		for (size_t i = 0; i < 3; i++) {
 			c.sockets[i].place = place;
-			set_flags(&c.sockets[i], 2);
+			cell_build_flags(&c.sockets[i], 2);
 		}
-		open_it(&c, 0);
-		open_it(&c, 1);
-		send_to(&c, to, CELL_LOCAL);
-		open_it(&c, 2);
-		send_to(&c, to, CELL_LOCAL);
-		step(&c, CELL_CLOSE, k % 3);
-		send_to(&c, to, CELL_LOCAL);
+		cell_build_open(&c, 0);
+		cell_build_open(&c, 1);
+		cell_build_send(&c, to, CELL_LOCAL);
+		cell_build_open(&c, 2);
+		cell_build_send(&c, to, CELL_LOCAL);
+		cell_build_step(&c, CELL_CLOSE, k % 3);
+		cell_build_send(&c, to, CELL_LOCAL);
 		emit(g, &c);
 	}
 }
@@ -490,21 +412,21 @@ steered_groups(struct generator *g, enum sock_proto proto)
 		CELL_ANY6 };
 
 	for (unsigned int k = 0; k < 4 * 16; k++) {
-		struct cell c = new_cell(CELL_STEERED, proto, 3);
+		struct cell c = cell_build_new(CELL_STEERED, proto, 3);
 		enum cell_place to = k / 16 < 2 ? CELL_A : CELL_S;
 
 		for (size_t i = 0; i < 3; i++) {
 			c.sockets[i].place = at[k / 16];
-			set_flags(&c.sockets[i], 2);
+			cell_build_flags(&c.sockets[i], 2);
 		}
-		open_it(&c, 0);
-		open_it(&c, 1);
-		add(&c, CELL_STEER, k & 1, k >> 1 & 3, CELL_LOCAL);
-		send_to(&c, to, CELL_LOCAL);
-		open_it(&c, 2);
-		send_to(&c, to, CELL_LOCAL);
-		step(&c, CELL_CLOSE, k & 8 ? 1 : 0);
-		send_to(&c, to, CELL_LOCAL);
+		cell_build_open(&c, 0);
+		cell_build_open(&c, 1);
+		cell_build_add(&c, CELL_STEER, k & 1, k >> 1 & 3, CELL_LOCAL);
+		cell_build_send(&c, to, CELL_LOCAL);
+		cell_build_open(&c, 2);
+		cell_build_send(&c, to, CELL_LOCAL);
+		cell_build_step(&c, CELL_CLOSE, k & 8 ? 1 : 0);
+		cell_build_send(&c, to, CELL_LOCAL);
 		emit(g, &c);
 	}
 }
@@ -516,20 +438,20 @@ queues(struct generator *g, enum sock_proto proto)
 	static const enum cell_place at[] = { CELL_A, CELL_ANY4, CELL_S };
 
 	for (unsigned int k = 0; k < 18; k++) {
-		struct cell c = new_cell(CELL_QUEUE, proto, 2);
+		struct cell c = cell_build_new(CELL_QUEUE, proto, 2);
 		enum cell_place to = k / 6 == 2 ? CELL_S : CELL_A;
 
 		for (size_t i = 0; i < 2; i++) {
 			c.sockets[i].place = at[k / 6];
-			set_flags(&c.sockets[i], 1 + k % 3);
+			cell_build_flags(&c.sockets[i], 1 + k % 3);
 		}
-		open_it(&c, 0);
-		open_it(&c, 1);
-		send_to(&c, to, CELL_LOCAL);
-		add(&c, CELL_QUEUED, 0, to, CELL_LOCAL);
-		step(&c, CELL_CLOSE, k / 3 % 2);
-		step(&c, CELL_DRAIN, 0);
-		send_to(&c, to, CELL_LOCAL);
+		cell_build_open(&c, 0);
+		cell_build_open(&c, 1);
+		cell_build_send(&c, to, CELL_LOCAL);
+		cell_build_add(&c, CELL_QUEUED, 0, to, CELL_LOCAL);
+		cell_build_step(&c, CELL_CLOSE, k / 3 % 2);
+		cell_build_step(&c, CELL_DRAIN, 0);
+		cell_build_send(&c, to, CELL_LOCAL);
 		emit(g, &c);
 	}
 }
@@ -540,17 +462,17 @@ cpus(struct generator *g, enum sock_proto proto)
 	static const enum cell_place at[] = { CELL_A, CELL_S };
 
 	for (unsigned int k = 0; k < 2 * 27; k++) {
-		struct cell c = new_cell(CELL_CPU, proto, 2);
+		struct cell c = cell_build_new(CELL_CPU, proto, 2);
 
 		for (unsigned int i = 0; i < 2; i++) {
 			c.sockets[i].place = at[k / 27];
-			set_flags(&c.sockets[i], 1 + k % 3);
+			cell_build_flags(&c.sockets[i], 1 + k % 3);
 		}
 		c.sockets[0].cpu = (uint8_t)(k / 3 % 3);
 		c.sockets[1].cpu = (uint8_t)(k / 9 % 3);
-		open_it(&c, 0);
-		open_it(&c, 1);
-		ask_all(&c);
+		cell_build_open(&c, 0);
+		cell_build_open(&c, 1);
+		cell_build_ask(&c);
 		emit(g, &c);
 	}
 }
@@ -563,13 +485,13 @@ crowds(struct generator *g, enum sock_proto proto)
 		CELL_A };
 
 	for (unsigned int k = 0; k < 16; k++) {
-		struct cell c = new_cell(CELL_FULL, proto, 1);
+		struct cell c = cell_build_new(CELL_FULL, proto, 1);
 
 		c.crowded = true;
 		c.sockets[0].place = at[k / 4];
-		set_flags(&c.sockets[0], k & 3);
-		open_it(&c, 0);
-		ask_all(&c);
+		cell_build_flags(&c.sockets[0], k & 3);
+		cell_build_open(&c, 0);
+		cell_build_ask(&c);
 		emit(g, &c);
 	}
 }
@@ -587,7 +509,7 @@ programs(struct generator *g, enum sock_proto proto)
 
 	for (size_t i = 0; i < sizeof at / sizeof *at; i++)
 		for (unsigned int k = 0; k < 12; k++) {
-			struct cell c = new_cell(CELL_PROGRAM, proto, 2);
+			struct cell c = cell_build_new(CELL_PROGRAM, proto, 2);
 			enum cell_place to =
 			    cell_place_is_v6(at[i][0]) ? CELL_S : CELL_A;
 
@@ -595,16 +517,17 @@ programs(struct generator *g, enum sock_proto proto)
 				continue;
 			c.sockets[0].place = at[i][0];
 			c.sockets[1].place = at[i][1];
-			set_flags(&c.sockets[0], 1 + k / 4);
-			set_flags(&c.sockets[1], 1 + k / 4);
-			open_it(&c, 0);
-			open_it(&c, 1);
+			cell_build_flags(&c.sockets[0], 1 + k / 4);
+			cell_build_flags(&c.sockets[1], 1 + k / 4);
+			cell_build_open(&c, 0);
+			cell_build_open(&c, 1);
 			if ((k & 2) != 0)
-				step(&c, CELL_CONNECT, 0);
-			step(&c, CELL_CHOOSE, k & 1);
-			ask_all(&c);
+				cell_build_step(&c, CELL_CONNECT, 0);
+			cell_build_step(&c, CELL_CHOOSE, k & 1);
+			cell_build_ask(&c);
 			if ((k & 2) != 0)
-				add(&c, CELL_SEND, 0, to, CELL_FROM_PEER);
+				cell_build_add(
+				    &c, CELL_SEND, 0, to, CELL_FROM_PEER);
 			emit(g, &c);
 		}
 }

@@ -1,7 +1,5 @@
 """l4proxyd for the stories: the daemon, origins to put behind it, its log."""
-import ctypes
 import json
-import os
 import re
 import socket
 import struct
@@ -258,30 +256,3 @@ def refuses(port):
     except ConnectionRefusedError:
         return True
     return False
-
-
-CLONE_NEWNET = 0x40000000  # setns(2)
-
-
-def in_namespace(name, make):
-    """What `make` gives in this network namespace: the sockets that it opens
-    stay there, whoever uses them."""
-    made = []
-
-    def enter():
-        fd = os.open(f"/run/netns/{name}", os.O_RDONLY)
-        libc = ctypes.CDLL(None, use_errno=True)
-        if libc.setns(fd, CLONE_NEWNET) != 0:
-            made.append(OSError(ctypes.get_errno(), "setns"))
-            return
-        os.close(fd)
-        try:
-            made.append(make())
-        except OSError as e:
-            made.append(e)
-    thread = threading.Thread(target=enter)  # it alone goes there
-    thread.start()
-    thread.join()
-    if isinstance(made[0], OSError):
-        raise made[0]
-    return made[0]

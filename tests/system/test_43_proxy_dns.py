@@ -328,7 +328,7 @@ def test_old_answers_stay(dns, origins, proxy, fault, words):
 
 
 def test_one_family_fails(dns, origins, proxy):
-    """IPv6 is not known for now: its addresses stay, IPv4 goes on."""
+    """AAAA fails: the IPv6 addresses stay, IPv4 goes on."""
     port = origins(2)[0].port
     dns.set(NAME, "A", "127.0.0.2", ttl=1)
     p = proxy(port)

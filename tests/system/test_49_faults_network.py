@@ -7,7 +7,7 @@ import time
 import harness
 import pytest
 from proxyharness import (L4proxyd, Origin, connect, echo, echoes, idle,
-                          in_namespace, is_reset)
+                          is_reset)
 
 CLIENT, PROXY, FIRST, SECOND = (f"10.96.0.{n}" for n in (1, 2, 3, 4))
 PORT = 7000
@@ -21,8 +21,8 @@ class World:
         self.closing = []
 
     def origin(self, address, serve=echo):
-        made = in_namespace(self.host[address],
-                            lambda: Origin(serve, address, PORT))
+        made = harness.inside(self.host[address],
+                              lambda: Origin(serve, address, PORT))
         self.closing.append(made)
         return made
 
@@ -37,7 +37,7 @@ class World:
         return p.start()
 
     def connect(self, **more):
-        return in_namespace(self.host[CLIENT], lambda: connect(
+        return harness.inside(self.host[CLIENT], lambda: connect(
             PORT, host=PROXY, **more))
 
     def ip(self, address, *argv):

@@ -8,16 +8,10 @@
 #define IDLE_TCP_S 3600
 #define IDLE_UDP_S 60
 
-/* What the rules of one application need to tell a fault. */
-struct place {
-	struct yaml_errors *e;
-	const struct yaml_node *root;
-	size_t index;
-};
-
 /* Tells at KEY[i], or at KEY when that is no list. */
 static void
-tell_item(const struct place *at, const char *key, size_t i, const char *why)
+tell_item(
+    const struct proxy_place *at, const char *key, size_t i, const char *why)
 {
 	char path[64];
 
@@ -36,13 +30,13 @@ proxy_settings_given(
 }
 
 static bool
-given(const struct place *at, const char *key)
+given(const struct proxy_place *at, const char *key)
 {
 	return proxy_settings_given(at->root, at->index, key);
 }
 
 static void
-make_name(struct app *a, const char *name, const struct place *at)
+make_name(struct app *a, const char *name, const struct proxy_place *at)
 {
 	size_t len = strlen(name);
 	bool clean = len >= 1 && len < sizeof a->name;
@@ -59,7 +53,7 @@ make_name(struct app *a, const char *name, const struct place *at)
 }
 
 static bool
-make_protocol(struct app *a, const char *text, const struct place *at)
+make_protocol(struct app *a, const char *text, const struct proxy_place *at)
 {
 	char why[NOTATION_WHY_LEN];
 	struct notation_ports ports;
@@ -94,7 +88,7 @@ edge_word(struct addr *edge, const char *word)
 
 static void
 make_edges(
-    struct app *a, const struct schema_list *list, const struct place *at)
+    struct app *a, const struct schema_list *list, const struct proxy_place *at)
 {
 	char *const *words = list->items;
 	char why[NOTATION_WHY_LEN];
@@ -193,7 +187,7 @@ make_origin(struct app_origin *to, const struct app *a, const char *text,
 /* origin_port, or none; false: it was told. */
 static bool
 common_ports(struct notation_ports *common, const struct proxy_raw_app *raw,
-    const struct place *at)
+    const struct proxy_place *at)
 {
 	char why[NOTATION_WHY_LEN];
 
@@ -207,8 +201,8 @@ common_ports(struct notation_ports *common, const struct proxy_raw_app *raw,
 }
 
 static void
-make_origins(
-    struct app *a, const struct proxy_raw_app *raw, const struct place *at)
+make_origins(struct app *a, const struct proxy_raw_app *raw,
+    const struct proxy_place *at)
 {
 	char *const *words = raw->origin_direct.items;
 	struct notation_ports common;
@@ -228,7 +222,7 @@ make_origins(
 /* SRV records have their own port: of one only. */
 static void
 check_srv(const struct app *a, const struct notation_ports *ports,
-    const struct place *at)
+    const struct proxy_place *at)
 {
 	char edge[NOTATION_PORTS_LEN];
 
@@ -246,7 +240,8 @@ check_srv(const struct app *a, const struct notation_ports *ports,
 }
 
 static void
-make_dns(struct app *a, const struct proxy_raw_app *raw, const struct place *at)
+make_dns(struct app *a, const struct proxy_raw_app *raw,
+    const struct proxy_place *at)
 {
 	const struct proxy_raw_dns *dns = &raw->origin_dns;
 	struct notation_ports ports;
@@ -276,7 +271,7 @@ make_dns(struct app *a, const struct proxy_raw_app *raw, const struct place *at)
 
 /* Exactly one of the two. */
 static void
-check_origin_kind(const struct place *at)
+check_origin_kind(const struct proxy_place *at)
 {
 	bool direct = given(at, "origin_direct");
 	bool dns = given(at, "origin_dns");
@@ -293,7 +288,7 @@ check_origin_kind(const struct place *at)
 
 static void
 check_words(const struct app *a, const struct proxy_raw_app *raw,
-    const struct place *at)
+    const struct proxy_place *at)
 {
 	/* words of proxy_header_words that the protocol cannot carry */
 	static const bool carried[2][5] = {
@@ -343,7 +338,7 @@ has_origin(const struct app *a, sa_family_t family)
 
 /* A packet has two addresses of one family. */
 static void
-check_transparent(const struct app *a, const struct place *at)
+check_transparent(const struct app *a, const struct proxy_place *at)
 {
 	if (!a->transparent)
 		return;
@@ -367,7 +362,7 @@ check_transparent(const struct app *a, const struct place *at)
 
 static struct app_prefix *
 make_prefixes(const struct schema_list *list, const char *key, size_t *count,
-    const struct place *at)
+    const struct proxy_place *at)
 {
 	char *const *words = list->items;
 	struct app_prefix *made;
@@ -430,7 +425,7 @@ void
 proxy_app_make(struct app *a, const struct proxy_raw_app *raw, size_t index,
     const struct yaml_node *root, struct yaml_errors *e)
 {
-	const struct place at = { e, root, index };
+	const struct proxy_place at = { e, root, index };
 
 	a->balance = (enum app_balance)raw->balance;
 	a->origins_down = (enum app_down)raw->origins_down;

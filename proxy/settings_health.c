@@ -4,16 +4,10 @@
 #include "proxy/notation.h"
 #include "proxy/settings_rows.h"
 
-struct place {
-	struct yaml_errors *e;
-	const struct yaml_node *root;
-	size_t index;
-};
-
 /* Text as bytes; false when it was told that they are none. */
 static bool
 make_bytes(uint8_t *out, uint16_t *len, const char *text, const char *path,
-    const struct place *at)
+    const struct proxy_place *at)
 {
 	char why[NOTATION_WHY_LEN];
 
@@ -26,7 +20,7 @@ make_bytes(uint8_t *out, uint16_t *len, const char *text, const char *path,
 
 /* A plain connect says nothing and hears nothing. */
 static void
-check_silent(const struct proxy_raw_health *raw, const struct place *at)
+check_silent(const struct proxy_raw_health *raw, const struct proxy_place *at)
 {
 	static const char why[] =
 	    "is for tcp-expect and udp-expect, but type is tcp";
@@ -42,7 +36,7 @@ check_silent(const struct proxy_raw_health *raw, const struct place *at)
 /* What must be there for an answer to be awaited. */
 static void
 check_asking(const struct app_check *c, const struct proxy_raw_health *raw,
-    const struct place *at)
+    const struct proxy_place *at)
 {
 	if (c->kind == APP_CHECK_TCP_EXPECT && c->expect_len == 0)
 		proxy_settings_error(at->e, at->root, at->index,
@@ -59,7 +53,7 @@ void
 proxy_check_make(struct app *a, const struct proxy_raw_health *raw,
     size_t index, const struct yaml_node *root, struct yaml_errors *e)
 {
-	const struct place at = { e, root, index };
+	const struct proxy_place at = { e, root, index };
 	struct app_check *c = &a->check;
 	int64_t timeout_s;
 	bool clear;

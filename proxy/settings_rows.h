@@ -110,6 +110,13 @@ bool proxy_settings_given(
 void proxy_app_check(const struct app *list, size_t index,
     const struct yaml_node *root, struct yaml_errors *e);
 
+/* What the rules of one application need to tell a fault. */
+struct proxy_place {
+	struct yaml_errors *e;
+	const struct yaml_node *root;
+	size_t index; /* of the application in the list */
+};
+
 /*
  * An error at `path` inside application `index`, where the nearest thing that
  * the file has stands.

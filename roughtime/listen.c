@@ -65,7 +65,7 @@ open_socket(struct listen_socket *l, const struct listen_set *set,
     const struct settings *s, size_t queues)
 {
 	struct sock_opts o = options(s, l, set->sharing);
-	int (*open)(enum sock_proto, const struct addr *,
+	int (*opener)(enum sock_proto, const struct addr *,
 	    const struct sock_opts *, size_t, int *) =
 	    set->rehearse ? listener_rehearse : listener_open;
 
@@ -74,7 +74,7 @@ open_socket(struct listen_socket *l, const struct listen_set *set,
 		log_error("listen: %s", strerror(errno));
 		return -1;
 	}
-	if (open(l->proto, &l->address, &o, queues, l->fds) != 0)
+	if (opener(l->proto, &l->address, &o, queues, l->fds) != 0)
 		return -1;
 	l->count = queues;
 	for (size_t i = 0; l->proto == SOCK_UDP && i < queues; i++)

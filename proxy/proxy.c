@@ -228,16 +228,23 @@ open_log(struct proxy *p)
 	return -1;
 }
 
-/* Before rights are given up: its file is for who starts the daemon. */
+/* Before rights are given up: its file is for who starts the daemon. A
+ * rehearsal removes it while it has the right to. */
 static int
-open_control(struct proxy *p)
+open_control(struct proxy *p, bool rehearse)
 {
 	const struct proxy_settings *s = p->started;
 
 	if (s->control == NULL)
 		return 0;
 	p->control = control_open(s->control, s->control_group, s->user);
-	return p->control != NULL ? 0 : -1;
+	if (p->control == NULL)
+		return -1;
+	if (rehearse) {
+		control_close(p->control);
+		p->control = NULL;
+	}
+	return 0;
 }
 
 static int
@@ -274,7 +281,7 @@ proxy_new(const char *config, bool rehearse)
 	limit_flows(p);
 	proxy_check_host(p->started);
 	p->resolver = resolver_new();
-	if (p->resolver == NULL || open_control(p) != 0 ||
+	if (p->resolver == NULL || open_control(p, rehearse) != 0 ||
 	    proxy_drop_rights(p) != 0 || open_log(p) != 0 ||
 	    make_services(p) != 0)
 		goto fail;

@@ -644,6 +644,13 @@ def test_t_binds_it_and_leaves_nothing(tmp_path, tcp):
     p.write_config(p.config)
     told = harness.run("l4proxyd", "-t", "-c", p.config_path)
     assert "good" in told.stderr and not p.socket.exists()
+    # nor where its user could not remove it
+    ours = tmp_path / "ours"
+    ours.mkdir(0o755)
+    p.write_config(dict(p.config, control=str(ours / "x.sock")))
+    told = harness.run("l4proxyd", "-t", "-c", p.config_path)
+    assert "good" in told.stderr and "stays" not in told.stderr
+    assert list(ours.iterdir()) == []
     p.write_config(dict(p.config, control="/nowhere/at/all/x.sock"))
     told = harness.run("l4proxyd", "-t", "-c", p.config_path, check=False)
     assert told.returncode == 1 and "/nowhere/at/all/x.sock" in told.stderr

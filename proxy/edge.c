@@ -147,6 +147,7 @@ take_over(struct opening *op, struct edge_socket *s, int *fds)
 	if (p == NULL || p->socket->kept)
 		return false;
 	p->socket->kept = s->kept = true;
+	s->port_had = p->socket->port_last;
 	s->paused = p->socket->paused;
 	s->slot = p->socket->slot;
 	memcpy(fds, p->fds, op->set->queues * sizeof *fds);
@@ -162,7 +163,7 @@ open_socket(struct opening *op, const struct app *a, size_t index,
 	struct edge_socket *s = &set->sockets[set->count];
 	int *fds = &set->fds[set->count * set->queues];
 	struct sock_opts o;
-	int (*open)(enum sock_proto, const struct addr *,
+	int (*opener)(enum sock_proto, const struct addr *,
 	    const struct sock_opts *, size_t, int *) =
 	    op->options->rehearse ? listener_rehearse : listener_open;
 
@@ -173,7 +174,7 @@ open_socket(struct opening *op, const struct app *a, size_t index,
 		.app = index };
 	o = socket_options(a, s, op->options);
 	if (!take_over(op, s, fds) &&
-	    open(s->proto, address, &o, set->queues, fds) != 0)
+	    opener(s->proto, address, &o, set->queues, fds) != 0)
 		return -1;
 	set->count++;
 	return 0;

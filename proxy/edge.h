@@ -21,6 +21,7 @@ struct edge_socket {
 	size_t app; /* index */
 	bool kept; /* went over into the set of a reload */
 	uint16_t port_last; /* more than its own: a range by net/dispatch */
+	uint16_t port_had; /* kept: the last port that it had before */
 	int slot; /* in net/dispatch, -1 none */
 	bool paused; /* no post: bound, and refuses or soon will (TCP) */
 };

@@ -28,8 +28,9 @@ rule_of(const struct edge_socket *s, size_t queues)
 
 /*
  * By the kernel's own rules: where there is a socket, at whatever address, the
- * port is bound for a moment. After the start
- * replies may leave from some of them, by sockets of our own.
+ * port is bound for a moment. A range that a reload keeps has been looked at
+ * as far as it went. After the start replies may leave from some of them, by
+ * sockets of our own.
  */
 static int
 try_ports(const struct edge_socket *s, const struct app *a, bool starting)
@@ -38,12 +39,14 @@ try_ports(const struct edge_socket *s, const struct app *a, bool starting)
 		.reuseaddr = s->proto == SOCK_TCP,
 		.reuseport = s->proto == SOCK_UDP && !starting };
 	struct addr address = s->address;
+	unsigned int seen = s->kept ? s->port_had : addr_port(&s->address);
 	uint8_t held[PORTSCAN_PORTS_LEN];
 
+	if (seen >= s->port_last)
+		return 0;
 	if (portscan_ports(s->proto, held) != 0)
 		memset(held, 0xff, sizeof held);
-	for (unsigned int port = addr_port(&s->address) + 1u;
-	     port <= s->port_last; port++) {
+	for (unsigned int port = seen + 1; port <= s->port_last; port++) {
 		int fd;
 
 		if (!(held[port / 8] >> port % 8 & 1))
@@ -111,7 +114,7 @@ edge_range_join(
 {
 	struct edge_socket *s = &set->sockets[index];
 
-	if (!s->kept && try_ports(s, a, starting) != 0)
+	if (try_ports(s, a, starting) != 0)
 		return -1;
 	if (starting && look_for_rival(set, s, a) != 0)
 		return -1;

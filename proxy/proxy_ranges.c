@@ -14,14 +14,34 @@ wants_ranges(const struct proxy_settings *s)
 	return false;
 }
 
+/* Long enough, but not to be dispatched: edge_is_range says why. */
+static void
+tell_low_ranges(const struct proxy_settings *s)
+{
+	for (size_t i = 0; i < s->apps; i++) {
+		const struct app *a = &s->app[i];
+
+		if (a->port_last - a->port_first + 1 >= EDGE_RANGE_MIN &&
+		    !edge_is_range(a))
+			log_info("%s: a socket for each port: replies from "
+				 "UDP ports under %d cannot be sent otherwise "
+				 "once rights are given up; begin the range "
+				 "at %d, and have the others in a second "
+				 "application",
+			    a->name, IPPORT_RESERVED, IPPORT_RESERVED);
+	}
+}
+
 int
 proxy_open_dispatch(struct proxy *p)
 {
 	const struct proxy_settings *s = p->started;
 	char why[DISPATCH_WHY_LEN];
 
-	if (s->port_ranges == PROXY_RANGES_SOCKETS ||
-	    (s->port_ranges == PROXY_RANGES_AUTO && !wants_ranges(s)))
+	if (s->port_ranges == PROXY_RANGES_SOCKETS)
+		return 0;
+	tell_low_ranges(s);
+	if (s->port_ranges == PROXY_RANGES_AUTO && !wants_ranges(s))
 		return 0;
 	p->dispatch = dispatch_open(why);
 	if (p->dispatch != NULL) {

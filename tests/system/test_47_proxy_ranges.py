@@ -207,6 +207,32 @@ def test_reload_changes_the_range(tmp_path, namespaces):
                       "ConnectionRefusedError", "the old address is left")
 
 
+def test_a_reload_does_not_grow_over_another(tmp_path, namespaces):
+    host = namespaces.add("rangegrow")
+    with Inside(host, [asked(FIRST)]) as ask, \
+            proxy(tmp_path, host, ranges(["127.0.0.1"], last=21000)) as p:
+        for proto in ("tcp", "udp"):
+            ask("hold", proto, "127.0.0.1", 24321)
+            since = p.mark()
+            assert p.reload(ranges(["127.0.0.1"])) == "reload failed"
+            # who it is, the user that it is now may not see
+            p.expect_log(f"{proto} 127.0.0.1:24321 is in use: held by a "
+                         "process of uid 0", since)
+            assert ask(proto, "127.0.0.1", FIRST).split()[0] == \
+                f"{asked(FIRST)}"
+            ask("drop")
+        assert p.reload(ranges(["127.0.0.1"])) == "reloaded"
+
+
+def test_a_low_udp_range_says_why_it_is_plain(tmp_path, namespaces):
+    host = namespaces.add("rangelow")
+    low = ranges(["127.0.0.1"], first=900, last=999)
+    with proxy(tmp_path, host, low) as p:
+        p.expect_log("range-udp: a socket for each port: .* under 1024")
+        p.expect_log("one socket a worker")
+        assert "range-tcp: a socket" not in p.log()
+
+
 def test_nothing_stays_behind(tmp_path, namespaces):
     host = namespaces.add("rangekill")
     with Inside(host, [asked(p) for p in SOME]) as ask:

@@ -69,15 +69,16 @@ def test_a_zone_is_transferred(both):
 
 
 def test_many_questions_each_get_their_answer(both):
-    """A hundred over one connection, and a hundred flows."""
+    """A hundred over one connection, and about a hundred flows: one source
+    port that chance gives dig twice is one flow, and on a busy machine it
+    asks again by another socket."""
     questions = ["one.story.test", "AAAA"] * 100
-    for way, flows in (("+tcp", 0), ("+notcp", 100)):
+    for way, fewest, most in (("+tcp", 0, 0), ("+notcp", 90, 200)):
         keep = ["+keepopen"] if way == "+tcp" else []
         answers = dig(both, way, *keep, "+short", *questions)
         assert answers.splitlines() == ["2001:db8::1"] * 100
-        # dig asks again on a busy machine, by another socket
-        harness.until(lambda: flows <= sessions(both)[0] < 2 * flows + 1 and
-                      sessions(both)[1] == 1, f"{flows} flows")
+        harness.until(lambda: fewest <= sessions(both)[0] <= most and
+                      sessions(both)[1] == 1, f"{fewest} to {most} flows")
 
 
 def test_ipv6_at_the_edge(tmp_path, both):

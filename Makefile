@@ -200,6 +200,8 @@ install: all
 	install -m 755 $(addprefix $(BUILD)/,$(DAEMONS)) $(DESTDIR)$(PREFIX)/sbin/
 	install -m 755 $(addprefix $(BUILD)/,$(TOOLS)) $(DESTDIR)$(PREFIX)/bin/
 	install -m 644 config/*.yaml $(DESTDIR)$(PREFIX)/share/timeshare/
+	install -d $(DESTDIR)$(PREFIX)/share/timeshare/systemd
+	install -m 644 config/systemd/* $(DESTDIR)$(PREFIX)/share/timeshare/systemd/
 	for m in $(MANS); do install -m 644 $$m $(DESTDIR)$(PREFIX)/share/man/man$${m##*.}/; done
 
 clean:

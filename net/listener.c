@@ -171,6 +171,54 @@ listener_close(const int *fds, size_t queues)
 	errno = saved;
 }
 
+int
+listener_begin(struct listener_source *from, enum sharing_mode mode)
+{
+	if (mode != SHARING_ACTIVATION) {
+		activation_ignore();
+		return 0;
+	}
+	from->activation = activation_open();
+	return from->activation != NULL ? 0 : -1;
+}
+
+int
+listener_settle(const struct listener_source *from)
+{
+	return from->activation == NULL || activation_settle(from->activation)
+	    ? 0
+	    : -1;
+}
+
+void
+listener_end(struct listener_source *from)
+{
+	activation_free(from->activation);
+	from->activation = NULL;
+}
+
+int
+listener_obtain(const struct listener_source *from, enum sock_proto proto,
+    const struct addr *a, const struct sock_opts *o, size_t queues, int *fds)
+{
+	if (from->activation != NULL)
+		return activation_claim(
+		    from->activation, proto, a, o, queues, fds);
+	if (from->rehearse)
+		return listener_rehearse(proto, a, o, queues, fds);
+	return listener_open(proto, a, o, queues, fds);
+}
+
+void
+listener_leave(
+    const struct listener_source *from, const int *fds, size_t queues)
+{
+	if (from->activation != NULL)
+		activation_give_back(from->activation, fds, queues);
+	else
+		listener_close(fds, queues);
+}
+
 bool
 listener_has(const int *fds, size_t n, int fd)
 {

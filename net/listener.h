@@ -8,6 +8,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "net/activation.h"
+#include "net/sharing.h"
 #include "net/sock.h"
 
 /*
@@ -30,6 +32,21 @@ int listener_rehearse(enum sock_proto proto, const struct addr *a,
 int listener_try(enum sock_proto proto, const struct addr *a,
     const struct sock_opts *o, int *fd);
 void listener_close(const int *fds, size_t queues);
+
+/* Where a daemon's sockets come from, and go to when it wants them no more. */
+struct listener_source {
+	bool rehearse; /* it only tests its configuration */
+	struct activation *activation; /* handed over; NULL: it opens them */
+};
+int listener_obtain(const struct listener_source *from, enum sock_proto proto,
+    const struct addr *a, const struct sock_opts *o, size_t queues, int *fds);
+void listener_leave(
+    const struct listener_source *from, const int *fds, size_t queues);
+/* Before any is obtained, under the mode of sharing: 0, or -1 when it is told
+ * why there can be none. At the end of the start: the same. */
+int listener_begin(struct listener_source *from, enum sharing_mode mode);
+int listener_settle(const struct listener_source *from);
+void listener_end(struct listener_source *from); /* sockets stay open */
 
 /* Is `fd` one of fds[0…n)? For what comes and goes with a reload. */
 bool listener_has(const int *fds, size_t n, int fd);

@@ -1,6 +1,7 @@
 #include "net/sock.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <ifaddrs.h>
 #include <linux/netlink.h>
 #include <netinet/tcp.h>
@@ -126,6 +127,60 @@ new_socket(enum sock_proto proto, int family)
 	int type = proto == SOCK_UDP ? SOCK_DGRAM : SOCK_STREAM;
 
 	return socket(family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+}
+
+static int
+get_int(int fd, int level, int name)
+{
+	int value = -1;
+	socklen_t len = sizeof value;
+
+	return getsockopt(fd, level, name, &value, &len) == 0 ? value : -1;
+}
+
+int
+sock_identify(int fd, enum sock_proto *proto, struct addr *a, const char **why)
+{
+	int family = get_int(fd, SOL_SOCKET, SO_DOMAIN);
+	int protocol = get_int(fd, SOL_SOCKET, SO_PROTOCOL);
+	struct addr peer;
+	socklen_t len = sizeof peer;
+
+	*why = "is no socket of UDP or TCP";
+	if ((family != AF_INET && family != AF_INET6) ||
+	    (protocol != IPPROTO_UDP && protocol != IPPROTO_TCP))
+		return -1;
+	*proto = protocol == IPPROTO_UDP ? SOCK_UDP : SOCK_TCP;
+	*why = "is bound to no port";
+	if (sock_local(fd, a) != 0 || addr_port(a) == 0)
+		return -1;
+	*why = "is connected, where one that waits for clients was expected "
+	       "(Accept=no)";
+	return getpeername(fd, &peer.sa, &len) == 0 ? -1 : 0;
+}
+
+int
+sock_adopt(int fd, enum sock_proto proto, const struct addr *a,
+    const struct sock_opts *o, const char **why)
+{
+	int family = a->sa.sa_family, flags = fcntl(fd, F_GETFL);
+	bool ok;
+
+	*why = o->v6only ? "takes IPv4 along (BindIPv6Only=ipv6-only is needed)"
+			 : "does not take IPv4 along (BindIPv6Only=both is "
+			   "needed)";
+	if (family == AF_INET6 && addr_is_wildcard(a) &&
+	    get_int(fd, IPPROTO_IPV6, IPV6_V6ONLY) != o->v6only)
+		return -1;
+	ok = flags >= 0 && fcntl(fd, F_SETFL, flags | O_NONBLOCK) == 0 &&
+	    set_buffer(fd, SO_RCVBUFFORCE, SO_RCVBUF, o->rcvbuf) == 0 &&
+	    (proto == SOCK_UDP ? set_udp(fd, family, o) : set_tcp(fd, o)) == 0;
+	if (ok && proto == SOCK_TCP &&
+	    get_int(fd, SOL_SOCKET, SO_ACCEPTCONN) != 1)
+		ok = tcp_listen_again(fd) == 0;
+	if (!ok)
+		*why = strerror(errno);
+	return ok ? 0 : -1;
 }
 
 int

@@ -79,6 +79,20 @@ void sock_udp_gro(int fd, bool on);
  * net/dispatch are not those of the socket (IP_RECVORIGDSTADDR, ip(7)). */
 int sock_udp_asked(int fd, int family);
 
+/*
+ * What a socket is that somebody else has made: UDP or TCP, bound to a port,
+ * not connected. -1 and why it is not, as the end of a sentence.
+ */
+int
+sock_identify(int fd, enum sock_proto *proto, struct addr *a, const char **why);
+/*
+ * Gives it, not blocking from now on, what of `o` can be set after bind;
+ * without the flags that share a port. One of TCP listens. A wildcard must
+ * take IPv4 along as o->v6only says. -1 and why, as above.
+ */
+int sock_adopt(int fd, enum sock_proto proto, const struct addr *a,
+    const struct sock_opts *o, const char **why);
+
 /* The address a socket is bound to (getsockname(2)). */
 int sock_local(int fd, struct addr *a);
 

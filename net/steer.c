@@ -149,6 +149,12 @@ steer_stop(int fd)
 	return setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &prog, sizeof prog);
 }
 
+void
+steer_go_on(int fd)
+{
+	(void)setsockopt(fd, SOL_SOCKET, SO_DETACH_FILTER, NULL, 0);
+}
+
 int
 steer_drops(int fd, uint32_t *drops)
 {

@@ -22,6 +22,9 @@ int steer_roughtime_filter(int fd, uint32_t min_len);
  */
 int steer_stop(int fd);
 
+/* Takes a filter off again; without one it does nothing. */
+void steer_go_on(int fd);
+
 /*
  * Datagrams that the filter (and a full queue) dropped on this socket so far:
  * SO_MEMINFO's SK_MEMINFO_DROPS. Returns 0 and *drops, or -1 with errno.

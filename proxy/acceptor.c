@@ -198,6 +198,15 @@ acceptor_is_leaving(const struct acceptor *a)
 	return a->leaving_count > 0;
 }
 
+void
+acceptor_rest(struct acceptor *a)
+{
+	leave(a); /* those that a reload gave up */
+	watch_all(a, false);
+	ev_timer_stop(a->loop, &a->pause);
+	a->count = 0;
+}
+
 /* ---- making and ending ---- */
 
 struct acceptor *

@@ -31,6 +31,8 @@ void acceptor_free(struct acceptor *a);
  * is called. 0, or -1 with errno and everything as it was.
  */
 int acceptor_listen(struct acceptor *a, const struct post *posts, size_t n);
+/* Looks at none any more and leaves them as they are: who comes now waits. */
+void acceptor_rest(struct acceptor *a);
 bool acceptor_is_leaving(const struct acceptor *a);
 
 #endif

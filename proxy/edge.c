@@ -163,9 +163,6 @@ open_socket(struct opening *op, const struct app *a, size_t index,
 	struct edge_socket *s = &set->sockets[set->count];
 	int *fds = &set->fds[set->count * set->queues];
 	struct sock_opts o;
-	int (*opener)(enum sock_proto, const struct addr *,
-	    const struct sock_opts *, size_t, int *) =
-	    op->options->rehearse ? listener_rehearse : listener_open;
 
 	*s = (struct edge_socket){ .proto = a->proto,
 		.address = *address,
@@ -174,7 +171,8 @@ open_socket(struct opening *op, const struct app *a, size_t index,
 		.app = index };
 	o = socket_options(a, s, op->options);
 	if (!take_over(op, s, fds) &&
-	    opener(s->proto, address, &o, set->queues, fds) != 0)
+	    listener_obtain(
+		set->source, s->proto, address, &o, set->queues, fds) != 0)
 		return -1;
 	set->count++;
 	return 0;
@@ -249,8 +247,9 @@ edge_open(struct edge_set *set, struct edge_set *old, const struct app *apps,
 	int result = -1;
 
 	old = old != NULL ? old : &none;
-	*set =
-	    (struct edge_set){ .queues = o->workers, .dispatch = o->dispatch };
+	*set = (struct edge_set){ .queues = o->workers,
+		.source = o->source,
+		.dispatch = o->dispatch };
 	if (check_descriptors(count, o->workers) != 0)
 		return -1;
 	set->sockets = calloc(count + 1, sizeof *set->sockets);
@@ -280,7 +279,8 @@ take_out(struct edge_set *set, bool kept, bool closing)
 	for (size_t i = 0; i < set->count; i++) {
 		if (set->sockets[i].kept == kept) {
 			if (closing)
-				listener_close(&set->fds[i * q], q);
+				listener_leave(
+				    set->source, &set->fds[i * q], q);
 			continue;
 		}
 		set->sockets[left] = set->sockets[i];

@@ -10,6 +10,7 @@
 #include <stddef.h>
 
 #include "net/dispatch.h"
+#include "net/listener.h"
 #include "net/sharing.h"
 #include "net/sock.h"
 #include "proxy/app.h"
@@ -31,7 +32,8 @@ struct edge_set {
 	int *fds; /* `queues` for each socket */
 	size_t count; /* opened */
 	size_t queues; /* workers */
-	struct dispatch *dispatch; /* the proxy's; NULL: none */
+	const struct listener_source *source; /* the proxy's, as is the next */
+	struct dispatch *dispatch; /* NULL: none */
 	bool rules_due; /* made by this set, and not yet in force */
 };
 
@@ -40,7 +42,7 @@ struct edge_options {
 	int rcvbuf; /* UDP, 0: the kernel's default */
 	struct dispatch *dispatch; /* for ranges; NULL: a socket a port */
 	enum sharing_mode sharing; /* with other programs */
-	bool rehearse; /* for a test of the configuration only */
+	const struct listener_source *source;
 };
 
 /* Whether net/dispatch would serve its ports: from so many on, and of UDP none

@@ -45,12 +45,14 @@ proxy_drop_settings(struct proxy_settings *s)
 }
 
 struct edge_options
-proxy_edge_options(const struct proxy_settings *s)
+proxy_edge_options(const struct proxy *p, const struct proxy_settings *s)
 {
 	return (struct edge_options){
 		.workers = proxy_settings_workers(s),
 		.rcvbuf = (int)s->rcvbuf,
 		.sharing = (enum sharing_mode)s->sharing.mode,
+		.source = &p->source,
+		.dispatch = p->dispatch,
 	};
 }
 
@@ -270,13 +272,15 @@ proxy_new(const char *config, bool rehearse)
 		goto fail;
 	log_init("l4proxyd", (enum log_level)p->started->log_level);
 	raise_fd_limit();
-	if (proxy_open_dispatch(p) != 0)
+	p->source.rehearse = rehearse;
+	if (listener_begin(
+		&p->source, (enum sharing_mode)p->started->sharing.mode) != 0 ||
+	    proxy_open_dispatch(p) != 0)
 		goto fail;
-	edges = proxy_edge_options(p->started);
-	edges.dispatch = p->dispatch;
-	edges.rehearse = rehearse;
+	edges = proxy_edge_options(p, p->started);
 	if (edge_open(&p->edges, NULL, p->started->app, p->started->apps,
-		&edges) != 0)
+		&edges) != 0 ||
+	    listener_settle(&p->source) != 0)
 		goto fail;
 	limit_flows(p);
 	proxy_check_host(p->started);
@@ -303,6 +307,7 @@ make_worker(struct proxy *p, size_t index)
 		.tcp_sessions = (size_t)p->started->tcp_sessions,
 		.udp_flows = p->udp_flows,
 		.splice_after = (uint64_t)p->started->splice_after,
+		.sockets_stay = p->source.activation != NULL,
 	};
 	struct pworker_config *config =
 	    pworker_config_new(&p->edges, p->services, p->started->apps, index);
@@ -556,6 +561,7 @@ proxy_free(struct proxy *p)
 	resolver_free(p->resolver);
 	if (p->current != NULL)
 		proxy_drop_services(p->services, p->current->apps);
+	listener_end(&p->source);
 	edge_close(&p->edges);
 	edge_close(&p->retired);
 	dispatch_close(p->dispatch);

@@ -170,7 +170,7 @@ apply(struct proxy *p, struct proxy_settings *fresh, struct edge_set *edges,
 static int
 open_and_apply(struct proxy *p, struct proxy_settings *fresh)
 {
-	struct edge_options o = proxy_edge_options(p->started);
+	struct edge_options o = proxy_edge_options(p, p->started);
 	struct pworker_config **configs = NULL;
 	struct discovery *discovery = NULL;
 	struct health *health = NULL;
@@ -178,7 +178,6 @@ open_and_apply(struct proxy *p, struct proxy_settings *fresh)
 	struct edge_set edges;
 
 	o.rcvbuf = (int)fresh->rcvbuf;
-	o.dispatch = p->dispatch;
 	if (edge_open(&edges, &p->edges, fresh->app, fresh->apps, &o) != 0)
 		return -1;
 	services = proxy_services(p, fresh);

@@ -31,6 +31,7 @@ struct proxy {
 	struct discovery *discovery; /* the origins of `services` by DNS */
 	struct health *health; /* the checks of `services`; main thread */
 	struct dispatch *dispatch; /* of ranges; NULL: a socket a port */
+	struct listener_source source; /* of all edges */
 	struct edge_set edges;
 	struct edge_set retired; /* of before a reload, not yet closed */
 	bool settling; /* ports are about to be as services say */
@@ -80,7 +81,8 @@ int proxy_drop_rights(const struct proxy *p);
  * log_error line that ends with `hint`. */
 int proxy_check_rights(const struct proxy_settings *s, const char *hint);
 
-struct edge_options proxy_edge_options(const struct proxy_settings *s);
+struct edge_options
+proxy_edge_options(const struct proxy *p, const struct proxy_settings *s);
 
 /* Hands the workers what they serve, as it is now. 0, or -1 with errno. */
 int proxy_configure(struct proxy *p);

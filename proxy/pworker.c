@@ -99,9 +99,13 @@ static void
 drain(struct pworker *w, uint64_t ends_ns)
 {
 	w->draining_ns = ends_ns;
-	if (udp_worker_listen(w->udp, NULL, 0) != 0 ||
-	    acceptor_listen(w->acceptor, NULL, 0) != 0)
+	if (w->setup.sockets_stay) {
+		udp_worker_rest(w->udp);
+		acceptor_rest(w->acceptor);
+	} else if (udp_worker_listen(w->udp, NULL, 0) != 0 ||
+	    acceptor_listen(w->acceptor, NULL, 0) != 0) {
 		log_error("worker: %s", strerror(errno));
+	}
 	sessions_end_by(w->sessions, ends_ns);
 	udp_worker_end_by(w->udp, ends_ns);
 	ev_prepare_start(w->loop, &w->before_wait);

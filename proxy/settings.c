@@ -121,7 +121,7 @@ check_values(const struct proxy_settings *s, const struct yaml_node *root,
 	if (!sharing_is_built((enum sharing_mode)s->sharing.mode))
 		yaml_error(e, at != NULL ? at : root,
 		    "sharing.mode: %s is not built yet, expected off, "
-		    "guarded, open or reuseport",
+		    "guarded, open, reuseport or activation",
 		    sharing_words[s->sharing.mode]);
 }
 

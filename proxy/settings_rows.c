@@ -164,8 +164,7 @@ static const struct schema_row app_rows[] = {
 	{ "eject", SCHEMA_SECTION, APP(eject), .rows = eject_rows,
 	    .help = "an origin that cannot be connected to" },
 	{ "tls", SCHEMA_ENUM, APP(tls), .words = proxy_tls_words,
-	    .fallback = "off",
-	    .help = "off, open or reuseport; guarded is as off" },
+	    .fallback = "off", .help = "towards the client" },
 	{ "traffic_type", SCHEMA_ENUM, APP(traffic_type),
 	    .words = traffic_words, .fallback = "direct" },
 	{ "idle_timeout_s", SCHEMA_DURATION, APP(idle_timeout_s), .min = 1,
@@ -185,7 +184,7 @@ static const struct schema_row app_rows[] = {
 static const struct schema_row sharing_rows[] = {
 	{ "mode", SCHEMA_ENUM, .offset = offsetof(struct proxy_sharing, mode),
 	    .words = sharing_words, .fallback = "off",
-	    .help = "off, open or reuseport; guarded is as off" },
+	    .help = "off, open, reuseport, activation; guarded is as off" },
 	{ "peer", SCHEMA_STRING, .offset = offsetof(struct proxy_sharing, peer),
 	    .help = "for the other modes" },
 	{ 0 },

@@ -329,6 +329,20 @@ switch_service(
 	l->wanted = true;
 }
 
+void
+udp_worker_rest(struct udp_worker *w)
+{
+	for (size_t i = 0; i < w->listeners_cap; i++) {
+		struct udp_listener *l = w->listeners[i];
+
+		if (l == NULL || l->draining)
+			continue;
+		(void)epoll_ctl(w->epoll, EPOLL_CTL_DEL, l->fd, NULL);
+		l->draining = true;
+	}
+	ev_timer_again(w->setup.loop, &w->tick);
+}
+
 /* The listeners by descriptor; DGRAMS_NONE: none. malloc. */
 static uint32_t *
 index_by_fd(

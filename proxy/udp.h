@@ -49,6 +49,10 @@ void udp_worker_free(struct udp_worker *w); /* closes all flows */
  */
 int udp_worker_listen(struct udp_worker *w, const struct post *posts, size_t n);
 
+/* Takes no datagram of a client any more: those wait in the sockets. Replies
+ * still go out, on flows that are there. For the end. */
+void udp_worker_rest(struct udp_worker *w);
+
 /*
  * All flows must be gone at `ends_ns` (monotonic), and those of which nothing
  * was heard for a second are not waited for. 0: no change, but some services

@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/log.h"
 #include "net/listener.h"
@@ -65,16 +64,14 @@ open_socket(struct listen_socket *l, const struct listen_set *set,
     const struct settings *s, size_t queues)
 {
 	struct sock_opts o = options(s, l, set->sharing);
-	int (*opener)(enum sock_proto, const struct addr *,
-	    const struct sock_opts *, size_t, int *) =
-	    set->rehearse ? listener_rehearse : listener_open;
 
 	l->fds = calloc(queues, sizeof *l->fds);
 	if (l->fds == NULL) {
 		log_error("listen: %s", strerror(errno));
 		return -1;
 	}
-	if (opener(l->proto, &l->address, &o, queues, l->fds) != 0)
+	if (listener_obtain(
+		set->source, l->proto, &l->address, &o, queues, l->fds) != 0)
 		return -1;
 	l->count = queues;
 	for (size_t i = 0; l->proto == SOCK_UDP && i < queues; i++)
@@ -165,18 +162,17 @@ queues_of(int ingress, unsigned int workers)
 
 int
 listen_open(struct listen_set *set, const struct settings *s,
-    unsigned int workers, bool rehearse)
+    unsigned int workers, const struct listener_source *source)
 {
 	set->sharing = s->sharing.mode;
-	set->rehearse = rehearse;
+	set->source = source;
 	return open_all(set, NULL, s, queues_of(s->ingress, workers));
 }
 
 static void
-socket_close(struct listen_socket *l)
+socket_close(const struct listener_source *source, struct listen_socket *l)
 {
-	for (size_t i = 0; i < l->count; i++)
-		close(l->fds[i]);
+	listener_leave(source, l->fds, l->count);
 	free(l->fds);
 }
 
@@ -190,7 +186,7 @@ take_out(struct listen_set *set, bool kept, bool closing)
 		if (set->sockets[i].kept != kept)
 			set->sockets[left++] = set->sockets[i];
 		else if (closing)
-			socket_close(&set->sockets[i]);
+			socket_close(set->source, &set->sockets[i]);
 	}
 	set->count = left;
 }
@@ -207,7 +203,7 @@ listen_reload(struct listen_set *set, struct listen_set *old,
     const struct settings *s, int ingress, unsigned int workers)
 {
 	set->sharing = old->sharing;
-	set->rehearse = false;
+	set->source = old->source;
 	if (open_all(set, old, s, queues_of(ingress, workers)) == 0)
 		return 0;
 	listen_undo(set, old);

@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "net/listener.h"
 #include "net/sock.h"
 #include "roughtime/settings.h"
 
@@ -27,16 +28,15 @@ struct listen_set {
 	struct listen_socket *sockets;
 	size_t count;
 	int sharing; /* enum sharing_mode, that of the start */
-	bool rehearse; /* for a test of the configuration only */
+	const struct listener_source *source; /* the server's */
 };
 
 /*
- * Opens every listener for `workers` workers; `rehearse` takes no packet from
- * a server that runs. All failures are told, each by
+ * Opens every listener for `workers` workers. All failures are told, each by
  * a log_error line; -1 then. listen_close is due in any case.
  */
 int listen_open(struct listen_set *set, const struct settings *s,
-    unsigned int workers, bool rehearse);
+    unsigned int workers, const struct listener_source *source);
 void listen_close(struct listen_set *set);
 
 /*

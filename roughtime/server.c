@@ -167,11 +167,14 @@ server_new(const struct server_options *o)
 	raise_fd_limit(s->started);
 	/* the keyholder is forked before there is anything to inherit, and
 	 * bundles are read with the rights that a reload will have */
+	s->source.rehearse = o->rehearse;
 	if (start_keyholder(s) != 0 ||
+	    listener_begin(
+		&s->source, (enum sharing_mode)s->started->sharing.mode) != 0 ||
 	    listen_open(&s->listeners, s->started, settings_workers(s->started),
-		o->rehearse) != 0 ||
-	    drop_rights(s->started) != 0 || read_identities(s) != 0 ||
-	    start_clock(s) != 0)
+		&s->source) != 0 ||
+	    listener_settle(&s->source) != 0 || drop_rights(s->started) != 0 ||
+	    read_identities(s) != 0 || start_clock(s) != 0)
 		goto fail;
 	check_reload(o);
 	return s;
@@ -255,6 +258,7 @@ make_worker(struct server *s, size_t index)
 		.tcp_connections = (size_t)tcp->max_connections,
 		.tcp_max_frame = (size_t)tcp->max_frame,
 		.tcp_max_outstanding = (size_t)tcp->max_outstanding,
+		.sockets_stay = s->listeners.source->activation != NULL,
 	};
 	struct worker_config *config =
 	    server_worker_config(s->started, &s->listeners, index);
@@ -531,6 +535,7 @@ server_free(struct server *s)
 	timesource_free(s->time);
 	if (s->keyholder != NULL)
 		keyholder_stop(s->keyholder);
+	listener_end(&s->source);
 	listen_close(&s->listeners);
 	listen_close(&s->retired);
 	udpstat_close(&s->udpstat);

@@ -24,6 +24,7 @@ struct server {
 	struct settings *started; /* sockets and sizes follow these */
 	struct settings *current; /* the rest; the same until a reload */
 	struct keyholder *keyholder;
+	struct listener_source source; /* of all listeners */
 	struct listen_set listeners;
 	struct listen_set retired; /* of before a reload, not yet closed */
 	uint64_t closed_drops; /* of listeners that are closed */

@@ -132,7 +132,7 @@ static const struct schema_row grease_rows[] = {
 static const struct schema_row sharing_rows[] = {
 	{ "mode", SCHEMA_ENUM, IN(sharing_section, mode),
 	    .words = sharing_words, .fallback = "off",
-	    .help = "off, open or reuseport; guarded is as off" },
+	    .help = "off, open, reuseport, activation; guarded is as off" },
 	{ "socket", SCHEMA_STRING, IN(sharing_section, socket) },
 	{ "fail", SCHEMA_ENUM, IN(sharing_section, fail), .words = fail_words,
 	    .fallback = "open" },

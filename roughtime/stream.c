@@ -541,7 +541,11 @@ stream_drain(struct stream *s)
 	uint64_t end_ns = clock_monotonic_ns() + DRAIN_NS;
 	size_t came;
 
-	stream_listen(s, NULL, 0);
+	if (s->setup.sockets_stay)
+		listeners_watch(s, false);
+	else
+		stream_listen(s, NULL, 0);
+	s->listener_count = 0;
 	ev_timer_stop(s->setup.loop, &s->pause);
 	do {
 		came = read_all(s);

@@ -28,6 +28,7 @@ struct stream_setup {
 	size_t max_frame; /* bytes, with the 12 of the frame */
 	size_t max_outstanding;
 	struct conn_limits limits;
+	bool sockets_stay; /* as of the worker */
 };
 
 /* NULL with errno when out of memory. */

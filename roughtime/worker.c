@@ -155,9 +155,12 @@ udp_event(struct ev_loop *loop, ev_io *io, int events)
 static void
 udp_retire(struct worker *w, struct udp *u)
 {
-	int rounds = steer_stop(u->io.fd) == 0 ? DRAIN_ROUNDS : UDP_ROUNDS;
+	int rounds;
 
 	ev_io_stop(w->loop, &u->io);
+	if (w->draining && w->setup.sockets_stay)
+		return;
+	rounds = steer_stop(u->io.fd) == 0 ? DRAIN_ROUNDS : UDP_ROUNDS;
 	while (rounds-- > 0 && udp_round(w, u->io.fd) > 0)
 		continue;
 }
@@ -309,6 +312,7 @@ make_stream(struct worker *w)
 		.max_connections = setup->tcp_connections,
 		.max_frame = setup->tcp_max_frame,
 		.max_outstanding = setup->tcp_max_outstanding,
+		.sockets_stay = setup->sockets_stay,
 	};
 
 	return stream_new(&stream);

@@ -29,6 +29,8 @@ struct worker_setup {
 	size_t tcp_connections;
 	size_t tcp_max_frame;
 	size_t tcp_max_outstanding;
+	bool sockets_stay; /* what waits in them at the end is the next
+			    * process's */
 };
 
 /*

@@ -466,8 +466,8 @@ static const struct bad_yaml bad[] = {
 	      "integer from 1 to 32 bits, got \"33\"" } },
 	{ PLAIN "sharing: {mode: demux}\n",
 	    { "f:3:17: sharing.mode: demux is not built yet, "
-	      "expected off, guarded, open or "
-	      "reuseport" } },
+	      "expected off, guarded, open, reuseport or "
+	      "activation" } },
 	{ PLAIN "udp_flows: 1\nworkers: many\n",
 	    { "f:4:10: workers: expected auto or an integer from 1 "
 	      "to 256, got \"many\"",

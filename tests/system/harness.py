@@ -113,6 +113,7 @@ class Roughtimed:
         self.config_path = directory / f"{name}.yaml"
         self.log_path = directory / f"{name}.log"
         self.child = None
+        self.handed = ()  # descriptors that the child inherits
         daemons.append(self)
 
     def write_config(self, config):
@@ -132,7 +133,7 @@ class Roughtimed:
             self.child = subprocess.Popen(
                 [*self.prefix, str(self.program), *self.command()],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                env=self.env)
+                env=self.env, pass_fds=self.handed)
         if wait:
             self.wait_ready()
         return self

@@ -149,8 +149,12 @@ $(BUILD)/tests/collision/mutants: $(OBJ)/mutated/tests/collision/mutants.o $(MUT
 
 $(OBJ)/portshare/matrix_page.o: portshare/matrix_page.html
 
+# Stories side by side, as they mostly wait; without root by themselves, as
+# then they share one network.
+STORIES ?= $(if $(filter 0,$(shell id -u)),3,0)
 check-system: all
-	BUILD='$(abspath $(BUILD))' $(PYTHON) -m pytest -q tests/system
+	BUILD='$(abspath $(BUILD))' $(PYTHON) -m pytest -q -n $(STORIES) \
+	    --dist loadfile tests/system
 
 FUZZ_SECONDS ?= 600
 FUZZ_ONLY ?= $(FUZZ)

@@ -10,6 +10,13 @@ from udporigin import UdpOrigin
 not_run = []
 
 
+def pytest_configure(config):
+    """Of several processes that tell stories each has a network of its own:
+    ports and programs in the kernel are nobody else's."""
+    if hasattr(config, "workerinput") and os.geteuid() == 0:
+        harness.own_network()
+
+
 def did_not_run(request, why):
     """For a story that this machine cannot tell: loud, and in CI a failure."""
     if os.environ.get("CI") == "true":

@@ -67,14 +67,23 @@ def run(program, *argv, check=True, **more):
     return p
 
 
+CLONE_NEWNET = 0x40000000
+libc = ctypes.CDLL(None, use_errno=True)
+
+
+def own_network():
+    """From here on this thread, and what it starts, are in a network namespace
+    of nobody else's, with a loopback interface (unshare(2))."""
+    assert libc.unshare(CLONE_NEWNET) == 0, os.strerror(ctypes.get_errno())
+    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+
+
 def inside(namespace, make):
     """What `make()` gives, made in that network namespace: its sockets, and
     those of threads that it starts, belong there."""
-    libc = ctypes.CDLL(None, use_errno=True)
-
     def work():
         with open(f"/run/netns/{namespace}") as there:
-            assert libc.setns(there.fileno(), 0x40000000) == 0, \
+            assert libc.setns(there.fileno(), CLONE_NEWNET) == 0, \
                 os.strerror(ctypes.get_errno())
         return make()
     # a thread of its own: a namespace belongs to a thread
@@ -426,9 +435,10 @@ def give(path):
 
 def new_directory(factory, name):
     """Like mktemp, but the unprivileged daemon may come in, and reload."""
-    made = factory.mktemp(name)
-    for d in (made, factory.getbasetemp(), factory.getbasetemp().parent):
+    made = d = factory.mktemp(name)
+    while d != d.parent and d.stat().st_mode & 0o055 != 0o055:
         d.chmod(d.stat().st_mode | 0o055)
+        d = d.parent
     return made
 
 

@@ -220,6 +220,8 @@ def test_resets_pass(world, port):
     assert is_reset(o.connection())
     p.expect_events(Event="disconnect", Status=499)
     with world.connect(port) as c:
+        c.sendall(b"y")  # a reset at once would be a failure to connect
+        assert read_exactly(o.connection(1), 1) == b"y"
         reset(o.connection(1))
         assert is_reset(c)
     p.expect_events(Event="disconnect", Status=444)

@@ -135,7 +135,8 @@ udp_round(struct worker *w, int fd)
 
 /*
  * Until the queue is empty, or for some rounds: the loop comes back at once
- * when more is queued, after the others had their turn.
+ * when more is queued, after the others had their turn. A batch that is not
+ * full has emptied it: no call more to be told so.
  */
 static void
 udp_event(struct ev_loop *loop, ev_io *io, int events)
@@ -145,7 +146,7 @@ udp_event(struct ev_loop *loop, ev_io *io, int events)
 	(void)loop;
 	(void)events;
 	for (int i = 0; i < UDP_ROUNDS; i++) {
-		if (udp_round(u->worker, io->fd) == 0)
+		if (udp_round(u->worker, io->fd) < u->worker->setup.batch)
 			return;
 	}
 }

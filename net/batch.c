@@ -7,27 +7,31 @@
 #include <sys/mman.h>
 #include <sys/uio.h>
 
+#include "net/segment.h"
+
 #define SLOTS_MAX 1024 /* UIO_MAXIOV: the kernel takes no more in a call */
 #define CAP_MAX 65536 /* no UDP datagram is longer */
 #define LINE 64 /* bytes of a cache line */
 #define HUGE_PAGE (2u << 20)
 
 /* PKTINFO takes 40 bytes at most; and some room. */
-#define CONTROL_LEN 64
+#define CONTROL_IN 64
 
 struct control {
-	_Alignas(struct cmsghdr) uint8_t bytes[CONTROL_LEN];
+	_Alignas(struct cmsghdr) uint8_t bytes[CONTROL_IN + SEGMENT_CONTROL];
 };
 
 struct batch {
 	unsigned int slots;
 	unsigned int received; /* slots whose headers the kernel changed */
+	bool segment; /* UDP_SEGMENT works as far as we know */
 	size_t in_stride, out_stride, out_cap;
 
 	/* All of the following point into one arena. */
 	size_t arena_len;
 	uint8_t *in, *out;
-	struct mmsghdr *rx, *tx; /* tx is dense: replies only */
+	struct mmsghdr *rx, *tx; /* tx is dense: messages of replies */
+	uint16_t *held; /* replies in each message of tx */
 	struct iovec *rx_iov, *tx_iov; /* one a slot */
 	struct addr *peers;
 	struct control *control;
@@ -61,6 +65,7 @@ lay_out(struct batch *b, uint8_t *arena)
 
 	b->rx = carve(arena, &at, n, sizeof *b->rx);
 	b->tx = carve(arena, &at, n, sizeof *b->tx);
+	b->held = carve(arena, &at, n, sizeof *b->held);
 	b->rx_iov = carve(arena, &at, n, sizeof *b->rx_iov);
 	b->tx_iov = carve(arena, &at, n, sizeof *b->tx_iov);
 	b->peers = carve(arena, &at, n, sizeof *b->peers);
@@ -77,7 +82,7 @@ reset_slot(struct batch *b, unsigned int i)
 	struct msghdr *h = &b->rx[i].msg_hdr;
 
 	h->msg_namelen = sizeof b->peers[i];
-	h->msg_controllen = sizeof b->control[i];
+	h->msg_controllen = CONTROL_IN;
 	h->msg_flags = 0;
 	b->tx_iov[i].iov_len = 0;
 }
@@ -94,7 +99,6 @@ preset_slot(struct batch *b, unsigned int i, size_t in_cap)
 	b->rx_iov[i].iov_base = b->in + i * b->in_stride;
 	b->rx_iov[i].iov_len = in_cap;
 	b->tx_iov[i].iov_base = b->out + i * b->out_stride;
-	b->tx[i].msg_hdr.msg_iovlen = 1;
 	reset_slot(b, i);
 }
 
@@ -113,6 +117,7 @@ batch_new(unsigned int slots, size_t in_cap, size_t out_cap)
 	if (b == NULL)
 		return NULL;
 	b->slots = slots;
+	b->segment = true;
 	b->in_stride = stride(in_cap);
 	b->out_stride = stride(out_cap);
 	b->out_cap = out_cap;
@@ -259,7 +264,7 @@ make_source(struct msghdr *reply, struct msghdr *request)
 {
 	struct cmsghdr *c;
 
-	reply->msg_control = NULL;
+	reply->msg_control = request->msg_control;
 	reply->msg_controllen = 0;
 	for (c = CMSG_FIRSTHDR(request); c != NULL;
 	     c = CMSG_NXTHDR(request, c)) {
@@ -271,13 +276,55 @@ make_source(struct msghdr *reply, struct msghdr *request)
 		if (!four && !six)
 			continue;
 		reply->msg_control = c;
-		reply->msg_controllen = c->cmsg_len;
+		reply->msg_controllen = CMSG_ALIGN(c->cmsg_len);
 		return four ? make_source4(c) : make_source6(c);
 	}
 	return true;
 }
 
-/* Fills the dense array of replies; returns how many. */
+/* Fills in the message for the reply to i; false when none may be sent. */
+static bool
+make_message(struct batch *b, unsigned int i, struct msghdr *h)
+{
+	/* Port 0 is nobody's: sending there is EINVAL at best. */
+	if (addr_port(&b->peers[i]) == 0 || !make_source(h, &b->rx[i].msg_hdr))
+		return false;
+	h->msg_name = &b->peers[i];
+	h->msg_namelen = b->rx[i].msg_hdr.msg_namelen;
+	h->msg_iov = &b->tx_iov[i];
+	h->msg_iovlen = 1;
+	return true;
+}
+
+/* Whether reply `next`, of slot i, can travel with message m before it. */
+static bool
+may_join(const struct batch *b, unsigned int m, unsigned int i,
+    const struct msghdr *next)
+{
+	const struct msghdr *h = &b->tx[m].msg_hdr;
+	size_t len = b->tx_iov[i].iov_len, control = next->msg_controllen;
+	size_t segment = b->held[m] > 1 ? SEGMENT_CONTROL : 0;
+
+	return b->segment && len == h->msg_iov->iov_len &&
+	    len <= SEGMENT_LEN_MAX && b->held[m] < SEGMENT_COUNT_MAX &&
+	    (b->held[m] + 1u) * len <= SEGMENT_TOTAL_MAX &&
+	    addr_equal(h->msg_name, &b->peers[i]) &&
+	    h->msg_controllen == control + segment &&
+	    memcmp(h->msg_control, next->msg_control, control) == 0;
+}
+
+/* Slots between the two have no reply: their vectors are empty. */
+static void
+join(struct batch *b, unsigned int m, unsigned int i)
+{
+	struct msghdr *h = &b->tx[m].msg_hdr;
+
+	h->msg_iovlen = (size_t)(&b->tx_iov[i] - h->msg_iov) + 1;
+	if (b->held[m]++ == 1)
+		segment_put(h, (uint32_t)h->msg_iov->iov_len);
+}
+
+/* Fills the dense array of messages; returns how many. */
 static unsigned int
 collect(struct batch *b, unsigned int *refused)
 {
@@ -288,18 +335,30 @@ collect(struct batch *b, unsigned int *refused)
 
 		if (b->tx_iov[i].iov_len == 0)
 			continue;
-		/* Port 0 is nobody's: sending there is EINVAL at best. */
-		if (addr_port(&b->peers[i]) == 0 ||
-		    !make_source(h, &b->rx[i].msg_hdr)) {
+		if (!make_message(b, i, h)) {
+			b->tx_iov[i].iov_len = 0;
 			++*refused;
-			continue;
+		} else if (n > 0 && may_join(b, n - 1, i, h)) {
+			join(b, n - 1, i);
+		} else {
+			b->held[n++] = 1;
 		}
-		h->msg_name = &b->peers[i];
-		h->msg_namelen = b->rx[i].msg_hdr.msg_namelen;
-		h->msg_iov = &b->tx_iov[i];
-		n++;
 	}
 	return n;
+}
+
+/* Message m was refused. Returns how many replies did not go out. */
+static unsigned int
+refuse(struct batch *b, unsigned int m, int fd)
+{
+	const struct msghdr *h = &b->tx[m].msg_hdr;
+	int error = errno;
+
+	if (b->held[m] == 1 || !segment_is_refusal(error))
+		return b->held[m];
+	if (error == EIO)
+		b->segment = false;
+	return segment_singly(h, (uint32_t)h->msg_iov->iov_len, fd, &error);
 }
 
 unsigned int
@@ -312,14 +371,15 @@ batch_send(struct batch *b, int fd, unsigned int *refused)
 	while (at < n) {
 		int r = sendmmsg(fd, b->tx + at, n - at, MSG_DONTWAIT);
 
-		if (r > 0) {
-			at += (unsigned int)r;
-			sent += (unsigned int)r;
-		} else {
+		if (r < 1) {
 			/* The first of the rest failed, whatever it was. */
-			at++;
-			++*refused;
+			unsigned int lost = refuse(b, at, fd);
+
+			sent += b->held[at++] - lost;
+			*refused += lost;
 		}
+		for (; r > 0; r--)
+			sent += b->held[at++];
 	}
 	return sent;
 }

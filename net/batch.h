@@ -1,7 +1,8 @@
 /*
  * Many datagrams a system call: recvmmsg(2) in, sendmmsg(2) out, replies
- * leaving from the address that was asked (IP_PKTINFO, IPV6_PKTINFO). All
- * memory is one block made at start.
+ * leaving from the address that was asked (IP_PKTINFO, IPV6_PKTINFO).
+ * Neighbours of one length to one client go as one message (net/segment.h).
+ * All memory is one block made at start.
  */
 #ifndef NET_BATCH_H
 #define NET_BATCH_H

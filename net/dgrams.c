@@ -7,15 +7,12 @@
 #include <sys/mman.h>
 #include <sys/uio.h>
 
+#include "net/segment.h"
+
 #define LINE 64u
 /* An odd number of cache lines: see net/batch.c. */
 #define STRIDE (DGRAMS_HEADROOM + DGRAMS_CAP)
 #define ARENA (DGRAMS_SLOTS * (size_t)STRIDE)
-/* What joined datagrams may be: one frame each, one datagram's worth in all
- * (the kernel's limit), UDP_MAX_SEGMENTS of Linux before 6.9. */
-#define JOIN_LEN_MAX 1452u
-#define JOIN_TOTAL_MAX 65000u
-#define JOIN_MAX 64u
 
 _Static_assert(STRIDE / LINE % 2 == 1, "an odd number of cache lines");
 
@@ -218,20 +215,6 @@ dgrams_receive(struct dgrams *d, int fd, unsigned int most, bool named)
 
 /* --- sending --- */
 
-/* Appends a control message; the buffer is large enough for all we send. */
-static void *
-put_control(struct msghdr *h, int level, int type, size_t len)
-{
-	struct cmsghdr *c =
-	    (void *)((uint8_t *)h->msg_control + h->msg_controllen);
-
-	c->cmsg_level = level;
-	c->cmsg_type = type;
-	c->cmsg_len = CMSG_LEN(len);
-	h->msg_controllen += CMSG_SPACE(len);
-	return CMSG_DATA(c);
-}
-
 /* The interface is left to routing, but for link-local addresses. */
 static void
 put_source(struct msghdr *h, const struct addr *local)
@@ -240,25 +223,17 @@ put_source(struct msghdr *h, const struct addr *local)
 		const struct in_pktinfo info = { .ipi_spec_dst =
 						     local->in.sin_addr };
 
-		memcpy(put_control(h, IPPROTO_IP, IP_PKTINFO, sizeof info),
+		memcpy(segment_control(h, IPPROTO_IP, IP_PKTINFO, sizeof info),
 		    &info, sizeof info);
 	} else if (local->sa.sa_family == AF_INET6) {
 		const struct in6_pktinfo info = { .ipi6_addr =
 						      local->in6.sin6_addr,
 			.ipi6_ifindex = local->in6.sin6_scope_id };
 
-		memcpy(put_control(h, IPPROTO_IPV6, IPV6_PKTINFO, sizeof info),
+		memcpy(
+		    segment_control(h, IPPROTO_IPV6, IPV6_PKTINFO, sizeof info),
 		    &info, sizeof info);
 	}
-}
-
-static void
-put_segment(struct msghdr *h, uint32_t segment)
-{
-	uint16_t bytes = (uint16_t)segment;
-
-	memcpy(put_control(h, SOL_UDP, UDP_SEGMENT, sizeof bytes), &bytes,
-	    sizeof bytes);
 }
 
 /* Slots from which[at] that can go as one message of equal datagrams. */
@@ -269,15 +244,15 @@ join(const struct dgrams *d, const uint8_t *which, unsigned int n)
 	uint32_t total = first->len, last = first->len;
 	unsigned int k = 1;
 
-	if (!d->segment || first->segment > 0 || first->len > JOIN_LEN_MAX)
+	if (!d->segment || first->segment > 0 || first->len > SEGMENT_LEN_MAX)
 		return 1;
-	for (; k < n && k < JOIN_MAX; k++) {
+	for (; k < n && k < SEGMENT_COUNT_MAX; k++) {
 		const struct dgram *g = &d->at[which[k]];
 
 		/* A shorter one may only be the last; an empty one vanishes. */
 		if (g->owner != first->owner || g->segment > 0 ||
 		    last != first->len || g->len > first->len || g->len == 0 ||
-		    total + g->len > JOIN_TOTAL_MAX)
+		    total + g->len > SEGMENT_TOTAL_MAX)
 			break;
 		last = g->len;
 		total += g->len;
@@ -307,9 +282,9 @@ make_message(struct dgrams *d, unsigned int m, const uint8_t *which,
 		put_source(h, &g->local);
 	}
 	in->tx_segment[m] = taken > 1 ? g->len : g->segment;
-	/* Last: send_singly() takes it off again. */
+	/* Last: segment_singly() takes it off again. */
 	if (in->tx_segment[m] > 0)
-		put_segment(h, in->tx_segment[m]);
+		segment_put(h, in->tx_segment[m]);
 	if (h->msg_controllen == 0)
 		h->msg_control = NULL;
 	return taken;
@@ -327,48 +302,17 @@ held(const struct dgrams_inner *in, unsigned int m)
 	return dgrams_held(&g);
 }
 
-/* The datagrams of a message one by one; returns how many were refused. */
-static unsigned int
-send_singly(struct dgrams_inner *in, unsigned int m, int fd, int *error)
-{
-	struct msghdr h = in->tx[m].msg_hdr;
-	unsigned int refused = 0;
-
-	h.msg_controllen -= CMSG_SPACE(sizeof(uint16_t));
-	h.msg_iovlen = 1;
-	for (size_t i = 0; i < in->tx[m].msg_hdr.msg_iovlen; i++) {
-		struct iovec rest = in->tx[m].msg_hdr.msg_iov[i], piece;
-
-		h.msg_iov = &piece;
-		for (; rest.iov_len > 0; rest.iov_len -= piece.iov_len) {
-			piece = rest;
-			if (piece.iov_len > in->tx_segment[m])
-				piece.iov_len = in->tx_segment[m];
-			if (sendmsg(fd, &h, MSG_DONTWAIT) < 0) {
-				*error = errno;
-				refused++;
-			}
-			rest.iov_base =
-			    (uint8_t *)rest.iov_base + piece.iov_len;
-		}
-	}
-	return refused;
-}
-
-/*
- * Message m was refused. EIO: the device has no checksum offload, so segments
- * never work there (udp(7)); EINVAL, EMSGSIZE: not for this length and route.
- */
+/* Message m was refused. */
 static unsigned int
 refuse(struct dgrams *d, unsigned int m, int fd, int *error)
 {
 	int fault = errno;
 
-	if (d->inner->tx_segment[m] > 0 &&
-	    (fault == EIO || fault == EINVAL || fault == EMSGSIZE)) {
+	if (d->inner->tx_segment[m] > 0 && segment_is_refusal(fault)) {
 		if (fault == EIO)
 			d->segment = false;
-		return send_singly(d->inner, m, fd, error);
+		return segment_singly(&d->inner->tx[m].msg_hdr,
+		    d->inner->tx_segment[m], fd, error);
 	}
 	*error = fault;
 	return held(d->inner, m);

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <net/if.h>
+#include <poll.h>
 #include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -82,4 +83,39 @@ sockets_open(enum sock_proto proto, const char *text, const struct sock_opts *o,
 		*port = find_free_port(proto);
 	addr_set_port(&a, *port);
 	return open_at(proto, &a, o);
+}
+
+int
+sockets_client(const char *text, uint16_t port)
+{
+	struct addr a = sockets_addr(text);
+	int fd;
+
+	addr_set_port(&a, port);
+	fd = sock_connect(SOCK_UDP, &a, &(const struct sock_opts){ 0 });
+	assert_true(fd >= 0);
+	return fd;
+}
+
+void
+sockets_say(int fd, const char *text)
+{
+	assert_int_equal(write(fd, text, strlen(text)), strlen(text));
+}
+
+void
+sockets_queued(int fd)
+{
+	struct pollfd p = { .fd = fd, .events = POLLIN };
+
+	assert_int_equal(poll(&p, 1, 5000), 1);
+}
+
+void
+sockets_silent(int fd)
+{
+	char buf[10];
+
+	assert_int_equal(read(fd, buf, sizeof buf), -1);
+	assert_int_equal(errno, EAGAIN);
 }

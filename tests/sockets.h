@@ -20,4 +20,12 @@ struct addr sockets_addr(const char *text);
 int sockets_open(enum sock_proto proto, const char *text,
     const struct sock_opts *o, uint16_t *port);
 
+/* A UDP socket connected there: it hears only replies that leave from the
+ * address it asked. */
+int sockets_client(const char *text, uint16_t port);
+void sockets_say(int fd, const char *text); /* one datagram */
+void sockets_queued(int fd); /* waits until one is there */
+/* Loopback delivers within the sender's call: nothing there means nothing. */
+void sockets_silent(int fd);
+
 #endif

@@ -2,7 +2,6 @@
 #include "net/batch.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -30,51 +29,14 @@ server_at(const char *text, const struct sock_opts *o, uint16_t *port)
 	return sockets_open(SOCK_UDP, text, o, port);
 }
 
-/* Connected: it hears only replies that leave from the address it asked. */
-static int
-client_of(const char *text, uint16_t port)
-{
-	struct addr a = sockets_addr(text);
-	int fd;
-
-	addr_set_port(&a, port);
-	fd = sock_connect(SOCK_UDP, &a, &plain);
-	assert_true(fd >= 0);
-	return fd;
-}
-
-static void
-say(int fd, const char *text)
-{
-	assert_int_equal(write(fd, text, strlen(text)), strlen(text));
-}
-
-static void
-expect_queued(int fd)
-{
-	struct pollfd p = { .fd = fd, .events = POLLIN };
-
-	assert_int_equal(poll(&p, 1, 5000), 1);
-}
-
 static void
 expect(int fd, const char *text)
 {
 	char buf[1000];
 
-	expect_queued(fd);
+	sockets_queued(fd);
 	assert_int_equal(read(fd, buf, sizeof buf), strlen(text));
 	assert_memory_equal(buf, text, strlen(text));
-}
-
-/* Loopback delivers within the sender's call: nothing there means nothing. */
-static void
-expect_silence(int fd)
-{
-	char buf[10];
-
-	assert_int_equal(read(fd, buf, sizeof buf), -1);
-	assert_int_equal(errno, EAGAIN);
 }
 
 static struct batch *
@@ -90,7 +52,7 @@ new_batch(void)
 static void
 receive(struct batch *b, int fd, int want)
 {
-	expect_queued(fd);
+	sockets_queued(fd);
 	assert_int_equal(batch_receive(b, fd), want);
 }
 
@@ -146,10 +108,10 @@ replies_leave_from_the_asked_address(void **state)
 		const struct sock_opts o = { .pktinfo = places[i].pktinfo };
 		uint16_t port;
 		int server = server_at(places[i].bound, &o, &port);
-		int client = client_of(places[i].asked, port);
+		int client = sockets_client(places[i].asked, port);
 		struct addr local;
 
-		say(client, "hello");
+		sockets_say(client, "hello");
 		answer_one(b, server);
 		expect(client, "re: hello");
 		assert_int_equal(sock_local(client, &local), 0);
@@ -174,12 +136,12 @@ many_clients_in_one_batch(void **state)
 	(void)state;
 	for (int i = 0; i < SLOTS; i++) {
 		snprintf(text, sizeof text, "127.0.0.%d", i + 1);
-		clients[i] = client_of(i % 3 == 0 ? "::1" : text, port);
+		clients[i] = sockets_client(i % 3 == 0 ? "::1" : text, port);
 	}
 	for (round = 0; round < 3; round++) {
 		for (int i = 0; i < SLOTS; i++) {
 			snprintf(text, sizeof text, "q %d %u", i, round);
-			say(clients[i], text);
+			sockets_say(clients[i], text);
 		}
 		receive(b, server, SLOTS);
 		for (unsigned int i = 0; i < SLOTS; i++)
@@ -192,7 +154,7 @@ many_clients_in_one_batch(void **state)
 			if ((unsigned int)i % 2 == round % 2)
 				expect(clients[i], want);
 			else
-				expect_silence(clients[i]);
+				sockets_silent(clients[i]);
 		}
 	}
 	for (int i = 0; i < SLOTS; i++)
@@ -207,7 +169,7 @@ drains_in_order(void **state)
 	struct batch *b = new_batch();
 	uint16_t port;
 	int server = server_at("127.0.0.1", &plain, &port);
-	int client = client_of("127.0.0.1", port);
+	int client = sockets_client("127.0.0.1", port);
 	unsigned int refused, seen = 0;
 	char text[20];
 	size_t len;
@@ -217,7 +179,7 @@ drains_in_order(void **state)
 	assert_int_equal(batch_receive(b, server), 0);
 	for (int i = 0; i < SLOTS * 2 + 3; i++) {
 		snprintf(text, sizeof text, "n%d", i);
-		say(client, text);
+		sockets_say(client, text);
 	}
 	while ((n = batch_receive(b, server)) > 0) {
 		assert_int_equal(n, seen < SLOTS * 2 ? SLOTS : 3);
@@ -246,7 +208,7 @@ sizes_at_the_edge(void **state)
 	struct batch *b = new_batch();
 	uint16_t port;
 	int server = server_at("127.0.0.1", &plain, &port);
-	int client = client_of("127.0.0.1", port);
+	int client = sockets_client("127.0.0.1", port);
 	static uint8_t data[60000];
 
 	(void)state;
@@ -277,11 +239,11 @@ a_refused_reply_stops_no_other(void **state)
 	unsigned int refused;
 	uint16_t port;
 	int server = server_at("0.0.0.0", &wild, &port);
-	int client = client_of("127.0.0.1", port);
+	int client = sockets_client("127.0.0.1", port);
 
 	(void)state;
 	for (int i = 0; i < SLOTS; i++)
-		say(client, "ask");
+		sockets_say(client, "ask");
 	receive(b, server, SLOTS);
 	for (unsigned int i = 0; i < SLOTS; i++) {
 		bool lost = i == 0 || i == 3 || i == 4 || i == SLOTS - 1;
@@ -294,7 +256,7 @@ a_refused_reply_stops_no_other(void **state)
 	assert_int_equal(refused, 4);
 	for (int i = 0; i < SLOTS - 4; i++)
 		expect(client, "re: ask");
-	expect_silence(client);
+	sockets_silent(client);
 	close(client);
 	close(server);
 	batch_free(b);
@@ -307,16 +269,16 @@ a_withdrawn_reply_is_not_sent(void **state)
 	unsigned int refused;
 	uint16_t port;
 	int server = server_at("0.0.0.0", &wild, &port);
-	int client = client_of("127.0.0.1", port);
+	int client = sockets_client("127.0.0.1", port);
 
 	(void)state;
-	say(client, "ask");
+	sockets_say(client, "ask");
 	receive(b, server, 1);
 	answer(b, 0);
 	batch_reply(b, 0, 0);
 	assert_int_equal(batch_send(b, server, &refused), 0);
 	assert_int_equal(refused, 0);
-	expect_silence(client);
+	sockets_silent(client);
 	close(client);
 	close(server);
 	batch_free(b);
@@ -341,7 +303,7 @@ no_reply_to_a_broadcast(void **state)
 	answer(b, 0);
 	assert_int_equal(batch_send(b, server, &refused), 0);
 	assert_int_equal(refused, 1);
-	expect_silence(client);
+	sockets_silent(client);
 	close(client);
 	close(server);
 	batch_free(b);
@@ -384,11 +346,11 @@ faults_are_told_from_weather(void **state)
 	struct batch *b = new_batch();
 	uint16_t port;
 	int server = server_at("127.0.0.1", &plain, &port);
-	int client = client_of("127.0.0.1", port), pipes[2];
+	int client = sockets_client("127.0.0.1", port), pipes[2];
 
 	(void)state;
 	close(server);
-	say(client, "x"); /* port unreachable comes back */
+	sockets_say(client, "x"); /* port unreachable comes back */
 	assert_int_equal(batch_receive(b, client), 0);
 	assert_int_equal(batch_receive(b, client), 0);
 	close(client);
@@ -466,10 +428,10 @@ asks_link_local(void)
 	unsigned int refused;
 	uint16_t port;
 	int server = server_at("::", &wild, &port);
-	int client = client_of("fe80::7%d0", port), loose, n;
+	int client = sockets_client("fe80::7%d0", port), loose, n;
 	struct addr all = sockets_addr("ff02::1%d0");
 
-	say(client, "near");
+	sockets_say(client, "near");
 	answer_one(b, server);
 	expect(client, "re: near");
 	assert_true(batch_peer(b, 0)->in6.sin6_scope_id != 0);
@@ -478,14 +440,14 @@ asks_link_local(void)
 	addr_set_port(&all, port);
 	assert_int_equal(
 	    sendto(loose, "all", 3, 0, &all.sa, addr_len(&all)), 3);
-	expect_queued(server);
+	sockets_queued(server);
 	n = batch_receive(b, server); /* maybe by both ends of the pair */
 	assert_in_range(n, 1, 2);
 	for (unsigned int i = 0; i < (unsigned int)n; i++)
 		answer(b, i);
 	assert_int_equal(batch_send(b, server, &refused), 0);
 	assert_int_equal(refused, n);
-	expect_silence(loose);
+	sockets_silent(loose);
 	close(loose);
 	close(client);
 	close(server);

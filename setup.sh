@@ -6,7 +6,7 @@ packages_build='gcc make pkg-config libc6-dev linux-libc-dev libsodium-dev
 # The last lines are services that the system tests put behind the proxy.
 packages_test='libcmocka-dev python3 python3-pytest python3-pytest-xdist
 	python3-nacl iproute2
-	procps mandoc bpftool
+	procps mandoc bpftool strace
 	nftables nginx libnginx-mod-stream wrk iperf3 redis-tools
 	dnsmasq-base unbound bind9-dnsutils haproxy'
 

@@ -82,8 +82,8 @@ within(const struct piece *p, const char *before, const char *end)
 	if (at == NULL)
 		return found;
 	found.at = at + strlen(before);
-	stop = memmem(found.at, p->len - (size_t)(found.at - p->at), end,
-	    strlen(end));
+	stop = memmem(
+	    found.at, p->len - (size_t)(found.at - p->at), end, strlen(end));
 	if (stop != NULL)
 		found.len = (size_t)(stop - found.at);
 	return found;
@@ -167,7 +167,7 @@ number(const char *at, size_t len)
 	for (; i < len && i < 9 && isdigit((unsigned char)at[i]); i++)
 		n = 10 * n + (at[i] - '0');
 	return i > 0 && (i == len || !isdigit((unsigned char)at[i])) ? (int)n
-								      : -1;
+								     : -1;
 }
 
 /* `= 4`, `= -1 EADDRINUSE (Address already in use)`. */

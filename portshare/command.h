@@ -3,13 +3,14 @@
 #define PORTSHARE_COMMAND_H
 
 enum command_status {
-	COMMAND_GOOD = 0, /* will bind, holds */
+	COMMAND_GOOD = 0, /* will bind, holds, as told */
 	COMMAND_FAILED = 1, /* usage, or it could not be found out */
-	COMMAND_NO = 2, /* will not bind, differs */
+	COMMAND_NO = 2, /* will not bind, differs, not as told */
 };
 
 int matrix_command(int argc, char **argv);
 int predict_command(int argc, char **argv);
+int story_command(int argc, char **argv);
 int who_command(int argc, char **argv);
 
 /* "portshare: WHY WHAT" and the usage on stderr; COMMAND_FAILED. */

@@ -16,6 +16,7 @@ static const struct {
 	{ "predict", predict_command },
 	{ "who", who_command },
 	{ "matrix", matrix_command },
+	{ "story", story_command },
 };
 
 static void
@@ -27,16 +28,21 @@ usage(FILE *to)
 	      "       portshare who udp|tcp ADDRESS:PORT\n"
 	      "           [--from ADDRESS:PORT] [--device NAME] [--json]\n"
 	      "       portshare matrix [--json|--markdown|--html] [-o FILE]\n"
+	      "       portshare story [--syscalls] [--pause] [--json]\n"
 	      "  predict    would such a bind work; who is in the way, why,\n"
 	      "             and the smallest change that would help\n"
 	      "  who        which live socket gets a datagram or connection\n"
 	      "  matrix     two and three sockets on one port in every\n"
 	      "             combination, on this kernel and in the model\n"
+	      "  story      one port, two servers: why the second is refused,\n"
+	      "             ways out and their price, with real programs\n"
 	      "  --json, --markdown, --html    instead of a summary\n"
 	      "  -o, --output FILE    not to standard output\n"
 	      "  -h, --help    -V, --version\n"
-	      "Exit status: 0 will bind, somebody, holds; 1 usage or failure;\n"
-	      "2 will not bind, nobody, differs.\n",
+	      "  --syscalls    the calls of both servers on their sockets\n"
+	      "  --pause    wait for Enter before each chapter\n"
+	      "Exit status: 0 will bind, somebody, holds, as told; 1 usage or\n"
+	      "failure; 2 will not bind, nobody, differs, not as told.\n",
 	    to);
 }
 
@@ -44,9 +50,11 @@ usage(FILE *to)
 static int
 finish(int status)
 {
+	errno = 0;
 	if (fflush(stdout) == 0 && !ferror(stdout))
 		return status;
-	log_error("standard output: %s", strerror(errno));
+	log_error("standard output: %s",
+	    errno != 0 ? strerror(errno) : "not all of it could be written");
 	return COMMAND_FAILED;
 }
 

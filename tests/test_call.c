@@ -58,8 +58,7 @@ test_good(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
-		assert_true(
-		    call_parse(&c, good[i].line, strlen(good[i].line)));
+		assert_true(call_parse(&c, good[i].line, strlen(good[i].line)));
 		assert_string_equal(call_format(told, &c), good[i].told);
 		assert_int_equal(c.tid, good[i].tid);
 		assert_int_equal(c.fd, good[i].fd);

@@ -107,8 +107,8 @@ def manual_pages():
 
 
 OTHERS = {"adjtimex", "hosts", "landlock", "pipe", "seccomp", "sd-daemon",
-          "sd_listen_fds", "socket", "splice", "ss", "systemd.socket", "udp",
-          "unix"}
+          "sd_listen_fds", "socket", "splice", "ss", "strace",
+          "systemd.socket", "udp", "unix"}
 
 
 @pytest.mark.parametrize("page", manual_pages(), ids=lambda p: p.name)

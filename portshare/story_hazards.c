@@ -1,0 +1,97 @@
+/* What the open port costs: who else may come in, and who goes missing. */
+#include <errno.h>
+#include <pwd.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "portshare/story.h"
+
+/* A user that every Debian has, who is neither root nor nobody. */
+static unsigned int
+other_user(void)
+{
+	const struct passwd *games = getpwnam("games");
+
+	return games != NULL ? games->pw_uid : 5;
+}
+
+/* At the customer's own address: 0, or why not. */
+static int
+intrude(struct story *s, unsigned int uid)
+{
+	s->stranger = (struct echo){
+		.name = "the stranger",
+		.net = LAB_SERVER,
+		.address = s->stage.customer,
+		.port = s->stage.port,
+		.udp = true,
+		.opts = { .reuseaddr = true },
+		.uid = uid,
+	};
+	return echo_start(&s->stranger, &s->stage);
+}
+
+static bool
+stranger_answers(struct story *s)
+{
+	char reply[ECHO_LEN];
+
+	(void)echo_ask(
+	    &s->stage, SOCK_UDP, s->stage.customer, "a secret", reply);
+	return tale_check(&s->tale,
+	    strcmp(reply, "the stranger: a secret") == 0,
+	    "the customer's datagram is answered by \"%s\"", reply);
+}
+
+static bool
+steals(struct story *s, unsigned int uid, const char *who)
+{
+	int error = intrude(s, uid);
+	bool all = tale_check(&s->tale, error == 0,
+		       "%s binds the customer's address too: %s", who,
+		       error == 0 ? "success" : strerror(error)) &&
+	    stranger_answers(s);
+
+	echo_stop(&s->stranger);
+	return all;
+}
+
+bool
+story_strangers(struct story *s)
+{
+	tale_chapter(&s->tale, "What the open port costs: steal and hijack");
+	tale_say(&s->tale,
+	    "Back to SO_REUSEADDR. It stays set, and it asks nobody who they "
+	    "are. Of two sockets at the same address the newest takes every "
+	    "datagram: a second proxy that was started by mistake, or a "
+	    "program of any other user.");
+	if (!story_raise(s, "open", false) ||
+	    !story_customer_answers(s, SOCK_UDP) ||
+	    !steals(s, geteuid(), "a second program") ||
+	    !story_customer_answers(s, SOCK_UDP))
+		return false;
+	if (s->stage.lab.kind != LAB_ROOT)
+		tale_say(&s->tale,
+		    "(The same by another user is left out: "
+		    "only root can be another user.)");
+	else if (!steals(s, other_user(), "a program of the user games") ||
+	    !story_customer_answers(s, SOCK_UDP))
+		return false;
+	tale_say(&s->tale,
+	    "No error, no line in any log. portshare watch "
+	    "would have told.");
+	return true;
+}
+
+bool
+story_gap(struct story *s)
+{
+	tale_chapter(&s->tale, "What the open port costs: the gap");
+	tale_say(&s->tale,
+	    "While the proxy is away, for a restart or for good, its "
+	    "customer's datagrams have somewhere to go: the wildcard. The "
+	    "customer's clients reach the time server.");
+	(void)player_stop(&s->proxy);
+	return story_who(s, "udp", s->stage.customer, &s->time) &&
+	    story_time_answers(s, s->stage.customer, "--udp");
+}

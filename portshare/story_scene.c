@@ -1,0 +1,245 @@
+#include "portshare/story.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+const char *
+story_place(
+    char buf[static ADDR_STR_LEN], const struct story *s, const char *address)
+{
+	snprintf(buf, ADDR_STR_LEN, "%s:%u", address, s->stage.port);
+	return buf;
+}
+
+void
+story_calls(struct story *s)
+{
+	player_calls(&s->time, &s->tale);
+	player_calls(&s->proxy, &s->tale);
+}
+
+/* What is told of a file stands in it as it is told; more follows. */
+static bool
+write_file(struct story *s, const struct player *p, const char *told,
+    const char *sharing, const char *more)
+{
+	char name[64], text[2048];
+
+	snprintf(name, sizeof name, "%s.yaml", stage_name(p->program));
+	snprintf(text, sizeof text, "%s%s%s", told, sharing, more);
+	return stage_write(&s->stage, name, text) == 0;
+}
+
+static void
+time_listen(char *text, size_t len, const struct story *s)
+{
+	snprintf(text, len,
+	    "listen:\n"
+	    "  - {address: 0.0.0.0, port: %u, transports: [udp, tcp]}\n",
+	    s->stage.port);
+}
+
+static void
+application(char *text, size_t len, const struct story *s, const char *proto)
+{
+	snprintf(text, len,
+	    "  - name: customer-%s\n"
+	    "    protocol: %s/%u\n"
+	    "    edge_ips: [%s]\n"
+	    "    origin_direct: [%s://%s:%u]\n",
+	    proto, proto, s->stage.port, s->stage.customer, proto,
+	    s->stage.origin, STORY_ORIGIN_PORT);
+}
+
+static bool
+write_time(struct story *s, const char *mode, bool show)
+{
+	char listen[256], sharing[256], more[512];
+
+	time_listen(listen, sizeof listen, s);
+	snprintf(sharing, sizeof sharing, "sharing: {mode: %s}\n", mode);
+	snprintf(more, sizeof more,
+	    "identities: [{name: story, key: %s/story.key}]\n"
+	    "clock: {when_unsynchronised: serve}\n"
+	    "workers: 1\n",
+	    s->stage.directory);
+	if (show)
+		tale_file(&s->tale, "roughtimed.yaml", listen);
+	return write_file(s, &s->time, listen, sharing, more);
+}
+
+static bool
+write_proxy(struct story *s, const char *mode, bool tcp, bool show)
+{
+	char udp[256], stream[256] = "", told[640], sharing[256], more[256];
+
+	application(udp, sizeof udp, s, "udp");
+	if (tcp)
+		application(stream, sizeof stream, s, "tcp");
+	snprintf(told, sizeof told, "applications:\n%s%s", udp, stream);
+	snprintf(sharing, sizeof sharing, "sharing: {mode: %s}\n", mode);
+	snprintf(more, sizeof more,
+	    "control: %s/l4proxyd.sock\n"
+	    "tcp_sessions: 64\n"
+	    "udp_flows: 64\n"
+	    "drain_s: 0\n"
+	    "workers: 1\n",
+	    s->stage.directory);
+	if (show)
+		tale_file(&s->tale, "l4proxyd.yaml", told);
+	return write_file(s, &s->proxy, told, sharing, more);
+}
+
+bool
+story_write(struct story *s, const char *mode, bool tcp, enum story_show show)
+{
+	char sharing[64];
+
+	snprintf(sharing, sizeof sharing, "sharing: {mode: %s}\n", mode);
+	if (!write_time(s, mode, show == STORY_TIME) ||
+	    !write_proxy(s, mode, tcp, show == STORY_PROXY))
+		return false;
+	if (show == STORY_SHARING)
+		tale_file(&s->tale, "in both files", sharing);
+	return true;
+}
+
+bool
+story_start(struct story *s, struct player *p)
+{
+	const char *ready = p == &s->time ? ", hash: " : "1 worker\n";
+	bool up;
+
+	if (player_start(p, &s->tale) < 0)
+		return false;
+	up = player_says(p, ready);
+	story_calls(s);
+	if (!up)
+		(void)player_quote(p, &s->tale, "error: ");
+	return tale_check(&s->tale, up, "%s is up", stage_name(p->program));
+}
+
+static void
+stop_both(struct story *s)
+{
+	char typed[64];
+	size_t len;
+
+	len = (size_t)snprintf(typed, sizeof typed, "kill");
+	if (s->time.pid != 0)
+		len += (size_t)snprintf(
+		    typed + len, sizeof typed - len, " %ld", (long)s->time.pid);
+	if (s->proxy.pid != 0)
+		(void)snprintf(typed + len, sizeof typed - len, " %ld",
+		    (long)s->proxy.pid);
+	tale_typed(&s->tale, typed);
+	(void)player_stop(&s->proxy);
+	(void)player_stop(&s->time);
+	story_calls(s);
+}
+
+bool
+story_raise(struct story *s, const char *mode, bool tcp)
+{
+	stop_both(s);
+	s->asked_time = s->asked_datagrams = s->asked_streams = 0;
+	return story_write(s, mode, tcp, STORY_SHARING) &&
+	    story_start(s, &s->time) && story_start(s, &s->proxy);
+}
+
+bool
+story_predict(struct story *s, const char *const argv[], const char *words)
+{
+	if (player_run(
+		&s->tale, &s->stage, LAB_SERVER, STAGE_SELF, argv, &s->out) < 0)
+		return false;
+	tale_printed(&s->tale, s->out.text);
+	if (geteuid() != 0) /* the flags of the holder are not shown to us */
+		return tale_check(&s->tale, s->out.status == 2,
+		    "predict knows it without a bind");
+	return tale_check(&s->tale,
+	    s->out.status == 2 && strstr(s->out.text, words) != NULL,
+	    "predict knows it without a bind, and why: \"%s\"", words);
+}
+
+/* The line behind "goes to"; whose a socket is, is for root to see. */
+static bool
+names_winner(const struct story *s, const struct player *winner)
+{
+	static const char before[] = "goes to\n";
+	const char *at = strstr(s->out.text, before);
+	char line[512], owner[64], where[ADDR_STR_LEN + 8];
+
+	if (at == NULL)
+		return false;
+	at += strlen(before);
+	snprintf(line, sizeof line, "%.*s", (int)strcspn(at, "\n"), at);
+	snprintf(owner, sizeof owner, "pid %ld (%s)", (long)winner->pid,
+	    stage_name(winner->program));
+	snprintf(where, sizeof where, " on %s:%u,",
+	    winner == &s->proxy ? s->stage.customer : "0.0.0.0", s->stage.port);
+	return strstr(line, where) != NULL &&
+	    (geteuid() != 0 || strstr(line, owner) != NULL);
+}
+
+bool
+story_who(struct story *s, const char *protocol, const char *address,
+    const struct player *winner)
+{
+	char place[ADDR_STR_LEN];
+	const char *const argv[] = { "who", protocol,
+		story_place(place, s, address), NULL };
+
+	if (player_run(
+		&s->tale, &s->stage, LAB_SERVER, STAGE_SELF, argv, &s->out) < 0)
+		return false;
+	tale_printed(&s->tale, s->out.text);
+	return tale_check(&s->tale, names_winner(s, winner), "%s %s is %s's",
+	    protocol, place, stage_name(winner->program));
+}
+
+/* Of a good answer the line with the time, of another what is wrong. */
+static void
+tell_answer(struct story *s)
+{
+	if (s->out.status != 0 ||
+	    tale_quoted(&s->tale, s->out.text, "(verified)") == 0)
+		tale_printed(&s->tale, s->out.text);
+}
+
+bool
+story_time_answers(struct story *s, const char *address, const char *transport)
+{
+	char place[ADDR_STR_LEN];
+	const char *const argv[] = { "query", story_place(place, s, address),
+		s->public_key, transport, NULL };
+
+	s->asked_time++;
+	if (player_run(&s->tale, &s->stage, LAB_CLIENT, STAGE_ROUGHTIME, argv,
+		&s->out) < 0)
+		return false;
+	tell_answer(s);
+	story_calls(s);
+	return tale_check(&s->tale,
+	    s->out.status == 0 && strstr(s->out.text, "(verified)") != NULL,
+	    "%s answers %s with the time, signed and verified", place,
+	    transport + 2);
+}
+
+bool
+story_customer_answers(struct story *s, enum sock_proto proto)
+{
+	char place[ADDR_STR_LEN], reply[ECHO_LEN], wanted[ECHO_LEN], text[32];
+	unsigned int *asked =
+	    proto == SOCK_UDP ? &s->asked_datagrams : &s->asked_streams;
+
+	snprintf(text, sizeof text, "hello %u", ++*asked);
+	snprintf(wanted, sizeof wanted, "%s: %s", s->origin.name, text);
+	(void)echo_ask(&s->stage, proto, s->stage.customer, text, reply);
+	story_calls(s);
+	return tale_check(&s->tale, strcmp(reply, wanted) == 0,
+	    "\"%s\" %s %s is answered by \"%s\"", text,
+	    proto == SOCK_UDP ? "in a datagram to" : "over TCP to",
+	    story_place(place, s, s->stage.customer), reply);
+}

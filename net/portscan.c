@@ -24,6 +24,8 @@ struct scan {
 	size_t found; /* may pass cap */
 	uint32_t states;
 	uint8_t *ports; /* not NULL: every port, and only marked here */
+	const uint64_t *cookies; /* not NULL: every port, and only these */
+	size_t cookie_count;
 };
 
 static int
@@ -99,6 +101,23 @@ read_v6only(const uint8_t *at, size_t left)
 	return false;
 }
 
+static uint64_t
+read_cookie(const struct inet_diag_msg *m)
+{
+	return (uint64_t)m->id.idiag_cookie[1] << 32 | m->id.idiag_cookie[0];
+}
+
+static bool
+is_wanted(const struct scan *s, const struct inet_diag_msg *m)
+{
+	if (s->cookies == NULL)
+		return ntohs(m->id.idiag_sport) == s->port;
+	for (size_t i = 0; i < s->cookie_count; i++)
+		if (s->cookies[i] == read_cookie(m))
+			return true;
+	return false;
+}
+
 static void
 add(struct scan *s, const uint8_t *body, size_t len)
 {
@@ -113,7 +132,7 @@ add(struct scan *s, const uint8_t *body, size_t len)
 		    (uint8_t)(1u << ntohs(m.id.idiag_sport) % 8);
 		return;
 	}
-	if (ntohs(m.id.idiag_sport) != s->port || s->found++ >= s->cap)
+	if (!is_wanted(s, &m) || s->found++ >= s->cap)
 		return;
 	p = &s->out[s->found - 1];
 	memset(p, 0, sizeof *p);
@@ -125,6 +144,7 @@ add(struct scan *s, const uint8_t *body, size_t len)
 	p->device = m.id.idiag_if;
 	p->uid = m.idiag_uid;
 	p->inode = m.idiag_inode;
+	p->cookie = read_cookie(&m);
 	p->listening =
 	    m.idiag_state == (s->proto == SOCK_UDP ? TCP_CLOSE : TCP_LISTEN);
 	p->v6only = read_v6only(body + sizeof m, len - sizeof m);
@@ -208,31 +228,66 @@ dump_both(int fd, struct scan *s, uint32_t states)
 	return dump(fd, s, AF_INET6);
 }
 
+/* Opens, asks for `states` and then for `more` (0: nothing), closes. */
+static int
+run(struct scan *s, uint32_t states, uint32_t more)
+{
+	int fd = sock_diag_open(), result, saved;
+
+	if (fd < 0)
+		return -1;
+	result = dump_both(fd, s, states);
+	if (result == 0 && more != 0)
+		result = dump_both(fd, s, more);
+	saved = errno;
+	close(fd);
+	errno = saved;
+	return result;
+}
+
+#define LISTENERS (1u << TCP_LISTEN)
+
 /* Listeners first: of many connections the rest may not fit. */
 int
-portscan_port(enum sock_proto proto, uint16_t port, bool all,
+portscan_bare(enum sock_proto proto, uint16_t port, bool all,
     struct portscan_socket *out, size_t cap)
 {
 	struct scan s = {
 		.proto = proto, .port = port, .out = out, .cap = cap
 	};
-	const uint32_t listeners = 1u << TCP_LISTEN;
-	int fd = sock_diag_open(), result, saved;
-	size_t n;
+	bool udp = proto == SOCK_UDP;
 
-	if (fd < 0)
+	if (run(&s, udp ? UINT32_MAX : LISTENERS,
+		!udp && all ? ~LISTENERS : 0) < 0)
 		return -1;
-	result = dump_both(fd, &s, proto == SOCK_UDP ? UINT32_MAX : listeners);
-	if (result == 0 && proto == SOCK_TCP && all)
-		result = dump_both(fd, &s, ~listeners);
-	saved = errno;
-	close(fd);
-	errno = saved;
-	if (result < 0)
+	reverse(out, s.found < cap ? s.found : cap);
+	return (int)s.found;
+}
+
+int
+portscan_port(enum sock_proto proto, uint16_t port, bool all,
+    struct portscan_socket *out, size_t cap)
+{
+	int found = portscan_bare(proto, port, all, out, cap);
+
+	if (found > 0)
+		portowner_find(out, (size_t)found < cap ? (size_t)found : cap);
+	return found;
+}
+
+int
+portscan_cookies(enum sock_proto proto, const uint64_t *cookies, size_t n,
+    struct portscan_socket *out)
+{
+	struct scan s = { .proto = proto,
+		.cookies = cookies,
+		.cookie_count = n,
+		.out = out,
+		.cap = n };
+
+	if (run(&s, proto == SOCK_UDP ? UINT32_MAX : LISTENERS, 0) < 0)
 		return -1;
-	n = s.found < cap ? s.found : cap;
-	reverse(out, n);
-	portowner_find(out, n);
+	portowner_find(out, s.found);
 	return (int)s.found;
 }
 
@@ -240,14 +295,7 @@ int
 portscan_ports(enum sock_proto proto, uint8_t ports[static PORTSCAN_PORTS_LEN])
 {
 	struct scan s = { .proto = proto, .ports = ports };
-	int fd = sock_diag_open(), result, saved;
 
-	if (fd < 0)
-		return -1;
 	memset(ports, 0, PORTSCAN_PORTS_LEN);
-	result = dump_both(fd, &s, UINT32_MAX);
-	saved = errno;
-	close(fd);
-	errno = saved;
-	return result;
+	return run(&s, UINT32_MAX, 0);
 }

@@ -22,6 +22,7 @@ struct portscan_socket {
 	unsigned int uid; /* the creator's */
 	unsigned int device; /* SO_BINDTODEVICE's index, 0: any */
 	unsigned long inode;
+	uint64_t cookie; /* SO_COOKIE: never given twice */
 	bool listening; /* TCP: LISTEN. UDP: unconnected */
 	bool v6only; /* IPv6: leaves IPv4 to others */
 	pid_t pid; /* 0: owner not visible to us */
@@ -42,6 +43,17 @@ struct portscan_socket {
  */
 int portscan_port(enum sock_proto proto, uint16_t port, bool all,
     struct portscan_socket *out, size_t cap);
+
+/* The same without owners and flags: for who asks again and again. */
+int portscan_bare(enum sock_proto proto, uint16_t port, bool all,
+    struct portscan_socket *out, size_t cap);
+
+/*
+ * The sockets that have these cookies, on whatever port; TCP: listeners.
+ * Returns how many of `n` were found, filled as by portscan_port(), or -1.
+ */
+int portscan_cookies(enum sock_proto proto, const uint64_t *cookies, size_t n,
+    struct portscan_socket *out);
 
 /*
  * Marks each port that some socket has in one bit of `ports`, all addresses

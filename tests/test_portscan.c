@@ -204,6 +204,37 @@ sees_more_than_listeners_when_asked(void **state)
 	close(fd);
 }
 
+/* Found by what names it alone, wherever it is bound. */
+static void
+finds_by_cookie(void **state)
+{
+	struct portscan_socket s[3];
+	uint64_t cookies[3] = { 0, 0, 1 };
+	uint16_t port = 0, other = 0;
+
+	(void)state;
+	for (int i = 0; i < 2; i++) {
+		enum sock_proto proto = i == 0 ? SOCK_UDP : SOCK_TCP;
+		int a = sockets_open(proto, "127.0.0.1", &none, &port);
+		int b = sockets_open(proto, "::1", &none, &other);
+
+		assert_int_equal(portscan_bare(proto, port, false, s, 1), 1);
+		assert_int_equal(s[0].pid, 0);
+		cookies[0] = s[0].cookie;
+		assert_int_equal(portscan_bare(proto, other, false, s, 1), 1);
+		cookies[1] = s[0].cookie;
+		assert_true(cookies[0] != cookies[1] && cookies[0] != 0);
+		assert_int_equal(portscan_cookies(proto, cookies, 3, s), 2);
+		assert_int_equal(s[0].pid, getpid());
+		assert_int_equal(s[0].fd, a);
+		assert_int_equal(s[1].fd, b);
+		close(a);
+		close(b);
+		assert_int_equal(portscan_cookies(proto, cookies, 3, s), 0);
+		port = other = 0;
+	}
+}
+
 static void
 marks_ports(void **state)
 {
@@ -234,6 +265,7 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(finds_by_cookie),
 		cmocka_unit_test(marks_ports),
 		cmocka_unit_test(finds_our_own_socket),
 		cmocka_unit_test(counts_past_the_cap),

@@ -3,24 +3,22 @@
 #include <stdio.h>
 #include <string.h>
 
-/*
- * pidfd_getfd(2), 438 on every machine: the flag is set on the holder's own
- * socket, which is read live. As root, or who may debug the process.
- */
+/* The holder's own socket is changed while it runs: the flag is read live. */
 static void
 set_on_holder(char line[static ADVICE_LEN], const char *flag,
-    const struct portscan_socket *h)
+    const struct place *p, const struct portscan_socket *h)
 {
-	if (h == NULL || h->pid == 0)
+	char address[ADDR_STR_LEN];
+
+	if (h == NULL || h->inode == 0)
 		snprintf(line, ADVICE_LEN,
 		    "holder: set %s before its bind and start it anew", flag);
 	else
 		snprintf(line, ADVICE_LEN,
-		    "holder: python3 -c 'import ctypes, os, socket as s; f = "
-		    "ctypes.CDLL(None).syscall(438, os.pidfd_open(%ld), %d, "
-		    "0); s.socket(fileno=f).setsockopt(s.SOL_SOCKET, s.%s, "
-		    "1)'",
-		    (long)h->pid, h->fd, flag);
+		    "holder: portshare repair %s --for %s --window 60s, as "
+		    "root, and meanwhile start the newcomer",
+		    place_proto_str(p->proto),
+		    addr_format(address, &p->address));
 }
 
 static void
@@ -77,18 +75,18 @@ advice_make(char lines[static ADVICE_MAX][ADVICE_LEN], enum portrules_fix fix,
 		    "newcomer: clear IPV6_V6ONLY, or bind an AF_INET socket");
 		break;
 	case PORTRULES_FIX_OLDER_REUSEADDR:
-		set_on_holder(lines[n++], "SO_REUSEADDR", holder);
+		set_on_holder(lines[n++], "SO_REUSEADDR", p, holder);
 		break;
 	case PORTRULES_FIX_OLDER_REUSEPORT:
-		set_on_holder(lines[n++], "SO_REUSEPORT", holder);
+		set_on_holder(lines[n++], "SO_REUSEPORT", p, holder);
 		break;
 	case PORTRULES_FIX_BOTH_REUSEADDR:
 		set_on_newcomer(lines[n++], "SO_REUSEADDR", "");
-		set_on_holder(lines[n++], "SO_REUSEADDR", holder);
+		set_on_holder(lines[n++], "SO_REUSEADDR", p, holder);
 		break;
 	case PORTRULES_FIX_BOTH_REUSEPORT:
 		set_on_newcomer(lines[n++], "SO_REUSEPORT", "ReusePort=yes");
-		set_on_holder(lines[n++], "SO_REUSEPORT", holder);
+		set_on_holder(lines[n++], "SO_REUSEPORT", p, holder);
 		break;
 	case PORTRULES_FIX_SAME_UID:
 		start_as(lines[n++], holder);
@@ -96,7 +94,7 @@ advice_make(char lines[static ADVICE_MAX][ADVICE_LEN], enum portrules_fix fix,
 	case PORTRULES_FIX_SAME_UID_REUSEPORT:
 		start_as(lines[n++], holder);
 		set_on_newcomer(lines[n++], "SO_REUSEPORT", "ReusePort=yes");
-		set_on_holder(lines[n++], "SO_REUSEPORT", holder);
+		set_on_holder(lines[n++], "SO_REUSEPORT", p, holder);
 		break;
 	case PORTRULES_FIX_OTHER_ADDRESS:
 		snprintf(lines[n++], ADVICE_LEN,

@@ -10,6 +10,7 @@ enum command_status {
 
 int matrix_command(int argc, char **argv);
 int predict_command(int argc, char **argv);
+int repair_command(int argc, char **argv);
 int story_command(int argc, char **argv);
 int who_command(int argc, char **argv);
 

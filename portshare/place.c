@@ -32,9 +32,8 @@ read_flags(struct sock_opts *o, char *list)
 	return COMMAND_GOOD;
 }
 
-/* A number, or a name that the user database knows. */
-static int
-read_uid(unsigned int *uid, const char *text)
+int
+place_read_uid(unsigned int *uid, const char *text)
 {
 	const struct passwd *user = getpwnam(text);
 	char *end;
@@ -88,7 +87,7 @@ read_option(struct place *p, bool predicts, int c)
 	else if (c == 'f' && predicts)
 		return read_flags(&p->opts, optarg);
 	else if (c == 'u' && predicts)
-		return read_uid(&p->uid, optarg);
+		return place_read_uid(&p->uid, optarg);
 	else if (c == 'r' && !predicts)
 		return read_from(p, optarg);
 	else
@@ -96,26 +95,40 @@ read_option(struct place *p, bool predicts, int c)
 	return COMMAND_GOOD;
 }
 
-static int
-read_place(struct place *p, int argc, char **argv)
+int
+place_read_proto(enum sock_proto *proto, const char *word)
+{
+	if (strcmp(word, "udp") == 0)
+		*proto = SOCK_UDP;
+	else if (strcmp(word, "tcp") == 0)
+		*proto = SOCK_TCP;
+	else
+		return command_usage("neither udp nor tcp: ", word);
+	return COMMAND_GOOD;
+}
+
+int
+place_read_address(struct addr *a, const char *text)
 {
 	const char *why;
 
-	if (argc != 2)
-		return command_usage("expected: udp|tcp ADDRESS:PORT", "");
-	if (strcmp(argv[0], "udp") == 0)
-		p->proto = SOCK_UDP;
-	else if (strcmp(argv[0], "tcp") == 0)
-		p->proto = SOCK_TCP;
-	else
-		return command_usage("neither udp nor tcp: ", argv[0]);
-	if (addr_parse(&p->address, argv[1], -1, &why) < 0) {
-		fprintf(stderr, "portshare: %s: %s\n", argv[1], why);
+	if (addr_parse(a, text, -1, &why) < 0) {
+		fprintf(stderr, "portshare: %s: %s\n", text, why);
 		return COMMAND_FAILED;
 	}
-	if (addr_port(&p->address) == 0)
-		return command_usage("port 0 is any free port: ", argv[1]);
+	if (addr_port(a) == 0)
+		return command_usage("port 0 is any free port: ", text);
 	return COMMAND_GOOD;
+}
+
+static int
+read_place(struct place *p, int argc, char **argv)
+{
+	if (argc != 2)
+		return command_usage("expected: udp|tcp ADDRESS:PORT", "");
+	if (place_read_proto(&p->proto, argv[0]) != COMMAND_GOOD)
+		return COMMAND_FAILED;
+	return place_read_address(&p->address, argv[1]);
 }
 
 int
@@ -147,13 +160,19 @@ place_parse(struct place *p, bool predicts, int argc, char **argv)
 	return COMMAND_GOOD;
 }
 
+const char *
+place_proto_str(enum sock_proto proto)
+{
+	return proto == SOCK_UDP ? "udp" : "tcp";
+}
+
 char *
-place_name(char *buf, size_t len, const struct place *p)
+place_name(char *buf, size_t len, enum sock_proto proto, const struct addr *a)
 {
 	char address[ADDR_STR_LEN];
 
-	snprintf(buf, len, "%s %s", p->proto == SOCK_UDP ? "udp" : "tcp",
-	    addr_format(address, &p->address));
+	snprintf(
+	    buf, len, "%s %s", place_proto_str(proto), addr_format(address, a));
 	return buf;
 }
 

@@ -23,8 +23,16 @@ struct place {
  */
 int place_parse(struct place *p, bool predicts, int argc, char **argv);
 
+/* The words of others: the same statuses, the reason on stderr. */
+int place_read_proto(enum sock_proto *proto, const char *word);
+int place_read_address(struct addr *a, const char *text); /* with a port */
+/* A number, or a name that the user database knows. */
+int place_read_uid(unsigned int *uid, const char *text);
+
+const char *place_proto_str(enum sock_proto proto); /* "udp" */
 /* "udp 192.0.2.1:2002": returns buf. */
-char *place_name(char *buf, size_t len, const struct place *p);
+char *
+place_name(char *buf, size_t len, enum sock_proto proto, const struct addr *a);
 
 /* The holder for people: a line without its end; for programs: an object. */
 char *place_owner(char *buf, size_t len, const struct portscan_socket *s);

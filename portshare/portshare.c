@@ -15,6 +15,7 @@ static const struct {
 } commands[] = {
 	{ "predict", predict_command },
 	{ "who", who_command },
+	{ "repair", repair_command },
 	{ "matrix", matrix_command },
 	{ "story", story_command },
 };
@@ -27,17 +28,23 @@ usage(FILE *to)
 	      "           [--device NAME] [--json]\n"
 	      "       portshare who udp|tcp ADDRESS:PORT\n"
 	      "           [--from ADDRESS:PORT] [--device NAME] [--json]\n"
+	      "       portshare repair [udp|tcp] --for ADDRESS:PORT\n"
+	      "           [--window TIME] [--uid USER] [--v6only] [--both]\n"
+	      "           [-n] [--json] [-- COMMAND...]\n"
 	      "       portshare matrix [--json|--markdown|--html] [-o FILE]\n"
 	      "       portshare story [--syscalls] [--pause] [--json]\n"
 	      "  predict    would such a bind work; who is in the way, why,\n"
 	      "             and the smallest change that would help\n"
 	      "  who        which live socket gets a datagram or connection\n"
+	      "  repair     sets the flag that is missing on the socket of a\n"
+	      "             running server, for the time of one bind\n"
 	      "  matrix     two and three sockets on one port in every\n"
 	      "             combination, on this kernel and in the model\n"
 	      "  story      one port, two servers: why the second is refused,\n"
 	      "             ways out and their price, with real programs\n"
 	      "  --json, --markdown, --html    instead of a summary\n"
 	      "  -o, --output FILE    not to standard output\n"
+	      "  -n, --dry-run    tell what repair would do\n"
 	      "  -h, --help    -V, --version\n"
 	      "  --syscalls    the calls of both servers on their sockets\n"
 	      "  --pause    wait for Enter before each chapter\n"

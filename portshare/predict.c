@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "net/sockflag.h"
 #include "portshare/advice.h"
+#include "portshare/aftermath.h"
 #include "portshare/command.h"
 
 struct forecast {
@@ -19,8 +20,7 @@ struct forecast {
 	struct portrules_verdict verdict;
 	const char *why; /* another reason than the rules, NULL: none */
 	bool certain; /* false: the holder's flags decide, and are hidden */
-	struct portrules_delivery after; /* what it would get, if it binds */
-	bool gets; /* the newcomer itself, or its group */
+	const char *then; /* what it would do to the others; NULL: nothing */
 };
 
 /* Ports below this need a capability (ip(7)). */
@@ -104,37 +104,6 @@ could_bind(struct forecast *f)
 	return could;
 }
 
-/* Where the newcomer and the others may meet. */
-static struct addr
-disputed(const struct forecast *f)
-{
-	struct addr a = f->place->address;
-	const struct portlook *l = &f->look;
-
-	for (size_t i = 0; addr_is_wildcard(&a) && i < l->n; i++)
-		if (portrules_overlap(&l->sockets[i], &f->newer) &&
-		    l->found[i].state != PORTRULES_CONNECTED)
-			a = l->found[i].local;
-	return a;
-}
-
-static void
-foresee_packets(struct forecast *f)
-{
-	struct portrules_packet k = {
-		.proto = f->place->proto,
-		.device = f->newer.device,
-		.chosen = PORTRULES_NOBODY,
-	};
-	size_t self = portlook_add(&f->look, &f->newer);
-
-	if (self == PORTRULES_NOBODY)
-		return;
-	k.to = k.from = disputed(f);
-	f->after = portrules_deliver(&f->look.rules, &k);
-	f->gets = portrules_receives(&f->look.rules, &k, &f->after, self);
-}
-
 static int
 look(struct forecast *f)
 {
@@ -158,7 +127,7 @@ look(struct forecast *f)
 		if (f->verdict.error != 0)
 			f->certain = f->look.blind == 0 || !could_bind(f);
 		else
-			foresee_packets(f);
+			f->then = aftermath_of(&f->look, &f->newer);
 	}
 	return 0;
 }
@@ -186,24 +155,6 @@ tell_others(const struct forecast *f)
 				owner, sizeof owner, &f->look.found[i]));
 }
 
-/* What a successful bind would do to the others. */
-static const char *
-consequence(const struct forecast *f)
-{
-	if (f->look.n == 0 || f->after.level == PORTRULES_UNHEARD)
-		return NULL;
-	if (f->after.split && f->gets)
-		return "packets are split by hash between it and the others "
-		       "of its group";
-	if (f->gets &&
-	    (f->after.tie == PORTRULES_NEWEST ||
-		f->after.tie == PORTRULES_GROUP_FIRST))
-		return "it would TAKE every packet of the older socket";
-	if (f->gets)
-		return NULL;
-	return "packets to the address in dispute stay with the older socket";
-}
-
 /* UDP: SO_REUSEADDR asks nobody's owner. */
 static bool
 opens_to_all(enum portrules_fix fix)
@@ -221,7 +172,7 @@ tell(const struct forecast *f)
 	const struct portrules_verdict *v = &f->verdict;
 	size_t n;
 
-	place_name(name, sizeof name, f->place);
+	place_name(name, sizeof name, f->place->proto, &f->place->address);
 	if (v->error == 0)
 		printf("%s will bind\n", name);
 	else
@@ -234,8 +185,8 @@ tell(const struct forecast *f)
 	tell_others(f);
 	printf("  why:     %s\n",
 	    f->why != NULL ? f->why : portrules_rule_say(v->rule));
-	if (v->error == 0 && consequence(f) != NULL)
-		printf("  then:    %s\n", consequence(f));
+	if (f->then != NULL)
+		printf("  then:    %s\n", f->then);
 	if (v->error == 0 && v->rule == PORTRULES_BOTH_REUSEADDR)
 		printf("  beware:  any local user may join this port in the "
 		       "same way\n");
@@ -290,7 +241,7 @@ tell_json(const struct forecast *f)
 	const struct portrules_verdict *v = &f->verdict;
 	char address[ADDR_STR_LEN];
 	json_t *o = json_pack("{s:s, s:s, s:b, s:b, s:s}", "protocol",
-	    f->place->proto == SOCK_UDP ? "udp" : "tcp", "address",
+	    place_proto_str(f->place->proto), "address",
 	    addr_format(address, &f->place->address), "will_bind",
 	    v->error == 0, "certain", f->certain, "why",
 	    f->why != NULL ? f->why : portrules_rule_say(v->rule));
@@ -310,8 +261,8 @@ tell_json(const struct forecast *f)
 	json_object_set_new(o, "also", json_others(f));
 	if (f->why == NULL && v->error != 0)
 		json_object_set_new(o, "fix", json_fix(f));
-	if (v->error == 0 && consequence(f) != NULL)
-		json_object_set_new(o, "then", json_string(consequence(f)));
+	if (f->then != NULL)
+		json_object_set_new(o, "then", json_string(f->then));
 	json_dumpf(o, stdout, JSON_INDENT(2));
 	putchar('\n');
 	json_decref(o);

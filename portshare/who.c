@@ -108,7 +108,7 @@ tell(const struct answer *a)
 	char name[128], owner[512];
 	size_t n = 0;
 
-	place_name(name, sizeof name, a->place);
+	place_name(name, sizeof name, a->place->proto, &a->place->address);
 	if (d->winner == PORTRULES_NOBODY)
 		printf("%s: nobody\n", name);
 	else
@@ -141,7 +141,7 @@ tell_json(const struct answer *a)
 		json_array_append_new(is_winner(a, i) ? winners : others,
 		    place_owner_json(&a->look.found[i]));
 	o = json_pack("{s:s, s:s, s:s, s:s, s:s, s:b, s:o, s:o, s:i}",
-	    "protocol", a->place->proto == SOCK_UDP ? "udp" : "tcp", "address",
+	    "protocol", place_proto_str(a->place->proto), "address",
 	    addr_format(address, &a->place->address), "level",
 	    portrules_level_str(d->level), "tie", portrules_tie_str(d->tie),
 	    "rule", portrules_level_say(d->level), "split", d->split,

@@ -106,8 +106,8 @@ def manual_pages():
             for p in sorted((harness.ROOT / d).glob("*.[1-8]"))]
 
 
-OTHERS = {"adjtimex", "hosts", "landlock", "pipe", "seccomp", "sd-daemon",
-          "sd_listen_fds", "socket", "splice", "ss", "strace",
+OTHERS = {"adjtimex", "hosts", "landlock", "pidfd_getfd", "pipe", "seccomp",
+          "sd-daemon", "sd_listen_fds", "socket", "splice", "ss", "strace",
           "systemd.socket", "udp", "unix"}
 
 

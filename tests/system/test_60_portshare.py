@@ -239,11 +239,14 @@ input()"""], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         assert told["holder"]["pid"] == server.pid
         assert told["fix"]["change"] == f"holder-{name}"
         (how,) = told["fix"]["how"]
-        subprocess.run(["sh", "-euc", how.removeprefix("holder: ")],
-                       check=True, timeout=60)
-        assert predict(protocol, f"127.0.0.1:{port}", "--flags",
-                       name)["will_bind"]
-        bound(kind, "127.0.0.1", port, flag).close()
+        command = how.removeprefix("holder: ").split(", as root")[0]
+        repair = subprocess.Popen(
+            ["sh", "-euc", f"exec {harness.BUILD}/{command}"])
+        harness.until(lambda: predict(
+            protocol, f"127.0.0.1:{port}", "--flags", name)["will_bind"],
+            "opened")
+        with bound(kind, "127.0.0.1", port, flag):
+            assert repair.wait(harness.PATIENCE_S) == 0
     finally:
         server.communicate("\n", timeout=harness.PATIENCE_S)
 

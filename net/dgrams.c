@@ -25,11 +25,9 @@ struct dgrams_inner {
 	struct iovec rx_iov[DGRAMS_SLOTS], tx_iov[DGRAMS_SLOTS];
 	struct control rx_control[DGRAMS_SLOTS], tx_control[DGRAMS_SLOTS];
 	uint32_t tx_segment[DGRAMS_SLOTS]; /* of message m, 0: plain */
-	enum ready {
-		READY_NOT = 0,
-		READY_PLAIN,
-		READY_NAMED
-	} ready[DGRAMS_SLOTS]; /* rx: as it has to be for the next receive */
+	/* rx: as it has to be for the next receive */
+	bool ready[DGRAMS_SLOTS];
+	enum dgrams_from ready_for[DGRAMS_SLOTS];
 	uint8_t *arena;
 };
 
@@ -89,21 +87,24 @@ dgrams_held(const struct dgram *g)
 
 /* What nothing was received into is still as it was. */
 static void
-preset(struct dgrams *d, unsigned int i, bool named)
+preset(struct dgrams *d, unsigned int i, enum dgrams_from from)
 {
-	struct msghdr *h = &d->inner->rx[i].msg_hdr;
-	enum ready ready = named ? READY_NAMED : READY_PLAIN;
+	struct dgrams_inner *in = d->inner;
+	struct msghdr *h = &in->rx[i].msg_hdr;
 
-	if (d->inner->ready[i] == ready)
+	if (in->ready[i] && in->ready_for[i] == from)
 		return;
-	d->inner->ready[i] = ready;
-	h->msg_name = named ? &d->at[i].peer : NULL;
-	h->msg_namelen = named ? sizeof d->at[i].peer : 0;
-	h->msg_iov = &d->inner->rx_iov[i];
-	h->msg_iovlen = 1;
-	h->msg_control = &d->inner->rx_control[i];
-	h->msg_controllen = sizeof d->inner->rx_control[i];
-	h->msg_flags = 0;
+	in->ready[i] = true;
+	in->ready_for[i] = from;
+	*h = (struct msghdr){ .msg_iov = &in->rx_iov[i], .msg_iovlen = 1 };
+	if (from == DGRAMS_NAMED) {
+		h->msg_name = &d->at[i].peer;
+		h->msg_namelen = sizeof d->at[i].peer;
+	}
+	if (from != DGRAMS_PLAIN) {
+		h->msg_control = &in->rx_control[i];
+		h->msg_controllen = sizeof in->rx_control[i];
+	}
 }
 
 /* ip(7): both addresses differ when the datagram went to a group. */
@@ -167,49 +168,62 @@ read_control(struct dgram *g, struct msghdr *h)
 
 /* One is asked for: recvmmsg(2) would do the same and more. */
 static int
-receive_one(struct mmsghdr *m, int fd)
+receive_one(struct mmsghdr *m, int fd, enum dgrams_from from)
 {
-	ssize_t n = recvmsg(fd, &m->msg_hdr, MSG_DONTWAIT);
+	const struct iovec *v = m->msg_hdr.msg_iov;
+	ssize_t n;
 
+	if (from == DGRAMS_PLAIN)
+		n = recv(fd, v->iov_base, v->iov_len, MSG_DONTWAIT);
+	else
+		n = recvmsg(fd, &m->msg_hdr, MSG_DONTWAIT);
 	if (n < 0)
 		return -1;
 	m->msg_len = (unsigned int)n;
 	return 1;
 }
 
-int
-dgrams_receive(struct dgrams *d, int fd, unsigned int most, bool named)
+static void
+take(struct dgrams *d, unsigned int i)
 {
-	unsigned int from = d->count, left = DGRAMS_SLOTS - from;
+	struct dgram *g = &d->at[i];
+	struct msghdr *h = &d->inner->rx[i].msg_hdr;
+
+	/* a plain one has nothing that the kernel would change */
+	d->inner->ready[i] = d->inner->ready_for[i] == DGRAMS_PLAIN;
+	g->data = slot_start(d, i);
+	g->len = d->inner->rx[i].msg_len;
+	g->segment = 0;
+	g->owner = DGRAMS_NONE;
+	g->local.sa.sa_family = AF_UNSPEC;
+	g->group = false;
+	if (h->msg_controllen > 0)
+		read_control(g, h);
+}
+
+int
+dgrams_receive(
+    struct dgrams *d, int fd, unsigned int most, enum dgrams_from from)
+{
+	unsigned int first = d->count, left = DGRAMS_SLOTS - first;
+	struct mmsghdr *rx = d->inner->rx + first;
 	int n;
 
 	if (most > left)
 		most = left;
 	if (most == 0)
 		return 0;
-	for (unsigned int i = from; i < from + most; i++)
-		preset(d, i, named);
+	for (unsigned int i = first; i < first + most; i++)
+		preset(d, i, from);
 	if (most == 1)
-		n = receive_one(&d->inner->rx[from], fd);
+		n = receive_one(rx, fd, from);
 	else
-		n = recvmmsg(fd, d->inner->rx + from, most, MSG_DONTWAIT, NULL);
+		n = recvmmsg(fd, rx, most, MSG_DONTWAIT, NULL);
 	if (n < 0)
 		return errno == EAGAIN || errno == EINTR ? 0 : -1;
 	d->count += (unsigned int)n;
-	for (unsigned int i = from; i < d->count; i++) {
-		struct dgram *g = &d->at[i];
-		struct msghdr *h = &d->inner->rx[i].msg_hdr;
-
-		d->inner->ready[i] = READY_NOT;
-		g->data = slot_start(d, i);
-		g->len = d->inner->rx[i].msg_len;
-		g->segment = 0;
-		g->owner = DGRAMS_NONE;
-		g->local.sa.sa_family = AF_UNSPEC;
-		g->group = false;
-		if (h->msg_controllen > 0)
-			read_control(g, h);
-	}
+	for (unsigned int i = first; i < d->count; i++)
+		take(d, i);
 	return n;
 }
 
@@ -318,11 +332,22 @@ refuse(struct dgrams *d, unsigned int m, int fd, int *error)
 	return held(d->inner, m);
 }
 
-/* The usual case: nothing but bytes, to where the socket is connected. */
-static unsigned int
-send_one(struct dgrams *d, int fd, const struct dgram *g, int *error)
+/* The usual case: nothing but bytes and, perhaps, where they go. */
+static bool
+is_bare(const struct dgram *g, bool named)
 {
-	if (send(fd, g->data, g->len, MSG_DONTWAIT) >= 0)
+	return g->segment == 0 &&
+	    !(named && g->local.sa.sa_family != AF_UNSPEC);
+}
+
+static unsigned int
+send_bare(
+    struct dgrams *d, int fd, const struct dgram *g, bool named, int *error)
+{
+	const struct sockaddr *to = named ? &g->peer.sa : NULL;
+	socklen_t len = named ? addr_len(&g->peer) : 0;
+
+	if (sendto(fd, g->data, g->len, MSG_DONTWAIT, to, len) >= 0)
 		return 0;
 	*error = errno;
 	d->refused++;
@@ -348,8 +373,8 @@ dgrams_send(struct dgrams *d, int fd, const uint8_t *which, unsigned int n,
 	unsigned int messages = 0, at = 0, refused = 0;
 
 	*error = 0;
-	if (n == 1 && !named && d->at[which[0]].segment == 0)
-		return send_one(d, fd, &d->at[which[0]], error);
+	if (n == 1 && is_bare(&d->at[which[0]], named))
+		return send_bare(d, fd, &d->at[which[0]], named, error);
 	for (unsigned int i = 0; i < n; messages++)
 		i += make_message(d, messages, which, i, n, named);
 	while (at < messages) {

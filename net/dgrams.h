@@ -22,6 +22,13 @@
 #define DGRAMS_CAP 65536u /* no datagram and no run of them is longer */
 #define DGRAMS_NONE UINT32_MAX
 
+/* What is wanted of each datagram that is received. */
+enum dgrams_from {
+	DGRAMS_PLAIN = 0, /* bytes: a connected socket without UDP_GRO */
+	DGRAMS_RUNS, /* and how long each of a run is */
+	DGRAMS_NAMED, /* and peer and local: an unconnected socket */
+};
+
 struct dgram {
 	uint8_t *data; /* DGRAMS_HEADROOM bytes before it are free */
 	uint32_t len;
@@ -29,7 +36,8 @@ struct dgram {
 	/* The caller's: whose it is; DGRAMS_NONE: not to be sent. Neighbours
 	 * of one owner may travel together. */
 	uint32_t owner;
-	struct addr peer; /* of a named receive; where a named send goes */
+	struct addr
+	    peer; /* DGRAMS_NAMED: the sender; where a named send goes */
 	/* The address that was asked (PKTINFO), with its port where the socket
 	 * asks for it (sock_udp_asked). Family 0: the socket is bound to it. A named send leaves from here. */
 	struct addr local;
@@ -52,11 +60,11 @@ unsigned int dgrams_held(const struct dgram *g);
 
 /*
  * Receives behind what is there, without waiting, at most `most` slots and the
- * free ones. `named`: fills in peer and local (an unconnected socket). Returns
- * how many, 0 when nothing waits, or -1 with errno, pending ICMP errors
- * included.
+ * free ones. Returns how many, 0 when nothing waits, or -1 with errno, pending
+ * ICMP errors included.
  */
-int dgrams_receive(struct dgrams *d, int fd, unsigned int most, bool named);
+int dgrams_receive(
+    struct dgrams *d, int fd, unsigned int most, enum dgrams_from from);
 
 /*
  * Sends the `n` slots of `which`, in this order. `named`: each to its peer

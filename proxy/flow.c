@@ -7,6 +7,7 @@
 #include <string.h>
 
 #define NONE UINT32_MAX
+#define NO_SLOT UINT16_MAX /* of the wheel: the flow is free */
 #define CAPACITY_MAX (1u << 24)
 #define WHEEL_SLOTS 4096u /* of FLOW_TICK_MS: 65 s; longer waits go round */
 #define EXPIRE_VISITS 1024u /* flows looked at in one flow_expire() */
@@ -161,7 +162,7 @@ age_remove(struct flow_table *t, struct flow *f)
 /* --- the wheel --- */
 
 /* The first tick that begins at or after the expiry, within one turn. */
-static uint32_t
+static uint16_t
 wheel_slot(const struct flow_table *t, uint64_t expires_ms)
 {
 	uint64_t tick = expires_ms / FLOW_TICK_MS;
@@ -171,7 +172,7 @@ wheel_slot(const struct flow_table *t, uint64_t expires_ms)
 		tick = t->tick + 1;
 	if (tick > t->tick + WHEEL_SLOTS - 1)
 		tick = t->tick + WHEEL_SLOTS - 1;
-	return (uint32_t)(tick % WHEEL_SLOTS);
+	return (uint16_t)(tick % WHEEL_SLOTS);
 }
 
 static void
@@ -205,8 +206,7 @@ static void
 release(struct flow_table *t, uint32_t i)
 {
 	memset(&t->flows[i], 0, sizeof t->flows[i]);
-	t->flows[i].slot = NONE; /* the mark of a free one */
-	t->flows[i].fd = -1;
+	t->flows[i].slot = NO_SLOT;
 	t->flows[i].bucket_next = t->free;
 	t->free = i;
 }
@@ -268,7 +268,7 @@ flow_table_free(struct flow_table *t)
 	if (t == NULL)
 		return;
 	for (uint32_t i = 0; i < t->capacity; i++)
-		if (t->flows[i].slot != NONE)
+		if (t->flows[i].slot != NO_SLOT)
 			flow_close(t, &t->flows[i], STATUS_CLOSED);
 	sodium_memzero(t->key, sizeof t->key);
 	free(t->flows);
@@ -310,7 +310,7 @@ flow_find(
 void
 flow_close(struct flow_table *t, struct flow *f, enum status status)
 {
-	assert(f->slot != NONE);
+	assert(f->slot != NO_SLOT);
 	t->closed(t->context, f, status);
 	flow_unbind(t, f);
 	wheel_remove(t, f);
@@ -376,7 +376,8 @@ flow_add(struct flow_table *t, const struct addr *client,
 	f->client = *client;
 	f->edge = *edge;
 	f->origin_slot = -1;
-	f->born_ms = f->active_ms = now_ms;
+	f->born_ms = now_ms;
+	f->idle_ms = idle_ms;
 	f->expires_ms = now_ms + idle_ms;
 	bucket_add(t, f);
 	wheel_add(t, f);
@@ -402,7 +403,7 @@ flow_touch(struct flow_table *t, struct flow *f, uint64_t now_ms,
 
 	/* Later: the wheel finds out when the old time comes. */
 	f->expires_ms = expires_ms;
-	f->active_ms = now_ms;
+	f->idle_ms = idle_ms;
 	if (sooner) {
 		wheel_remove(t, f);
 		wheel_add(t, f);
@@ -483,7 +484,7 @@ flow_index(const struct flow_table *t, const struct flow *f)
 struct flow *
 flow_at(struct flow_table *t, uint32_t index)
 {
-	if (index >= t->capacity || t->flows[index].slot == NONE)
+	if (index >= t->capacity || t->flows[index].slot == NO_SLOT)
 		return NULL;
 	return &t->flows[index];
 }

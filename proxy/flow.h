@@ -18,24 +18,24 @@
 struct flow {
 	/* owned by the table */
 	uint32_t bucket_next, wheel_next, wheel_prev, age_next, age_prev;
-	uint32_t slot; /* of the wheel */
 	/* the key */
 	struct addr client;
 	struct addr edge; /* the address and port that were asked */
 	/* the flow */
-	struct addr origin; /* where fd is connected to */
-	int origin_slot; /* of the service's origins, -1 none */
-	uint32_t listener; /* the owner's: which socket was asked */
-	uint32_t headers; /* the owner's: PROXY headers sent so far */
-	int fd; /* connected socket to the origin, -1 none */
+	struct addr origin; /* where its socket is connected to */
+	uint16_t slot; /* the table's: of the wheel */
+	int8_t origin_slot; /* of the service's origins, -1 none */
+	bool announced; /* the owner's: a PROXY header was sent */
 	bool replied;
 	bool named; /* by a peer: the key has that too, see flow_via() */
 	bool unbound; /* no longer found by its key */
 	bool over; /* the owner's: ends once its replies are sent */
-	uint64_t connect_us; /* Unix */
-	uint64_t born_ms, active_ms, expires_ms; /* monotonic */
-	uint64_t client_bytes, origin_bytes;
+	uint32_t listener; /* the owner's: which socket was asked */
 	uint32_t client_packets, origin_packets;
+	uint32_t idle_ms; /* from the last datagram to expires_ms */
+	uint64_t connect_us; /* Unix */
+	uint64_t born_ms, expires_ms; /* monotonic */
+	uint64_t client_bytes, origin_bytes;
 };
 
 /* Beside a flow whose client was named by a peer, which brings many: few have
@@ -72,6 +72,13 @@ struct flow *flow_add(struct flow_table *t, const struct addr *client,
 /* A datagram passed: expiry moves on (lazily), counts go up. */
 void flow_touch(struct flow_table *t, struct flow *f, uint64_t now_ms,
     uint32_t idle_ms, bool from_origin, size_t bytes);
+/* When its last datagram passed. */
+static inline uint64_t
+flow_active_ms(const struct flow *f)
+{
+	return f->expires_ms - f->idle_ms;
+}
+
 /* From now on it is found by all three; the rest is to be filled in. */
 struct flow_via *
 flow_name(struct flow_table *t, struct flow *f, const struct addr *peer);

@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -13,9 +12,6 @@
 #include "net/sock.h"
 #include "proxy/udp_inner.h"
 
-#define EVENTS 64
-#define EVENTS_MANY 8
-#define ROUNDS 4 /* of the set in one wake-up: TCP waits meanwhile */
 #define TICK_S 0.05
 #define QUIET_MS 1000 /* while stopping: not waited for any longer */
 #define EXPIRE_CALLS 4 /* of flow_expire() in a tick */
@@ -71,53 +67,86 @@ read_clock(struct udp_worker *w)
 	w->now_ms = w->now_ns / NS_PER_MS;
 }
 
-int
-udp_watch(struct udp_worker *w, int fd, uint64_t what)
-{
-	struct epoll_event e = { .events = EPOLLIN, .data.u64 = what };
-
-	return epoll_ctl(w->epoll, EPOLL_CTL_ADD, fd, &e);
-}
-
-/* Replies first: their flows then have had replies when a flood comes. */
+/* The first of a turn of the loop reads the clock for all. */
 static void
-serve(struct udp_worker *w, const struct epoll_event *events, int n)
+begin_round(struct udp_worker *w)
 {
-	for (int i = 0; i < n; i++) {
-		struct flow *f;
+	uint32_t round = ev_iteration(w->setup.loop);
 
-		if (events[i].data.u64 & UDP_LISTENER)
-			continue;
-		f = flow_at(w->table, (uint32_t)events[i].data.u64);
-		if (f != NULL && f->fd >= 0)
-			udp_pass_origin(w, f);
-	}
-	udp_pass_flush(w);
-	for (int i = 0; i < n; i++)
-		if (events[i].data.u64 & UDP_LISTENER)
-			udp_pass_clients(w, (uint32_t)events[i].data.u64);
+	if (round == w->round)
+		return;
+	w->round = round;
+	read_clock(w);
 }
 
 static void
-ready_event(struct ev_loop *loop, ev_io *io, int what)
+flow_event(struct ev_loop *loop, ev_io *io, int what)
 {
 	struct udp_worker *w = io->data;
-	struct epoll_event events[EVENTS];
+	struct udp_side *s = (struct udp_side *)io;
+	struct flow *f = flow_at(w->table, (uint32_t)(s - w->sides));
+
+	(void)loop;
+	begin_round(w);
+	if (what & EV_ERROR) /* the kernel has no memory to watch it */
+		flow_close(w->table, f, STATUS_UNAVAILABLE);
+	else
+		udp_pass_origin(w, f);
+}
+
+static void
+gathered_event(struct ev_loop *loop, ev_check *check, int what)
+{
+	struct udp_worker *w = check->data;
 
 	(void)loop;
 	(void)what;
-	for (int round = 0; round < ROUNDS; round++) {
-		int n = epoll_wait(w->epoll, events, EVENTS, 0);
+	if (w->d->count > 0)
+		udp_pass_flush(w);
+}
 
-		if (n <= 0)
-			return;
-		read_clock(w);
-		w->round++;
-		serve(w, events, n);
-		/* Few were ready: more likely than not, none is now. */
-		if (n < EVENTS_MANY)
-			return;
-	}
+static void
+listener_event(struct ev_loop *loop, ev_io *io, int what)
+{
+	struct udp_worker *w = io->data;
+	const struct udp_listener *l = (struct udp_listener *)io;
+	char name[ADDR_STR_LEN];
+
+	(void)loop;
+	begin_round(w);
+	if (what & EV_ERROR)
+		log_error("udp: %s is not served: the kernel watches no more "
+			  "sockets (fs.epoll.max_user_watches)",
+		    addr_format(name, &l->edge));
+	else
+		udp_pass_clients(w, l->place);
+}
+
+/*
+ * Replies first, and all of a turn together: their flows then have had replies
+ * when a flood comes.
+ */
+#define PRIORITY_FLOW 2
+#define PRIORITY_GATHERED 1
+
+void
+udp_watch_flow(struct udp_worker *w, struct flow *f, int fd)
+{
+	ev_io *io = &udp_side_of(w, f)->ready;
+
+	ev_io_init(io, flow_event, fd, EV_READ);
+	ev_set_priority(io, PRIORITY_FLOW);
+	io->data = w;
+	ev_io_start(w->setup.loop, io);
+}
+
+static void
+watch_listener(struct udp_worker *w, struct udp_listener *l, int fd)
+{
+	ev_io_init(&l->ready, listener_event, fd, EV_READ);
+	l->ready.data = w;
+	if (fd >= 0)
+		ev_io_start(w->setup.loop, &l->ready);
 }
 
 /* --- ends --- */
@@ -127,10 +156,9 @@ free_listener(struct udp_worker *w, size_t i)
 {
 	struct udp_listener *l = w->listeners[i];
 
-	/* Closing is not enough: the open file may be the edge set's too. */
-	(void)epoll_ctl(w->epoll, EPOLL_CTL_DEL, l->fd, NULL);
-	if (l->fd != l->edge_fd)
-		close(l->fd);
+	ev_io_stop(w->setup.loop, &l->ready);
+	if (l->ready.fd != l->edge_fd && l->ready.fd >= 0)
+		close(l->ready.fd);
 	service_release(l->service);
 	free(l->exits);
 	free(l);
@@ -141,16 +169,13 @@ free_listener(struct udp_worker *w, size_t i)
 static bool
 is_quiet(const struct udp_worker *w, const struct flow *f)
 {
-	const struct udp_side *s = &w->sides[flow_index(w->table, f)];
-	uint64_t idle_ms = s->service->app.timeouts.idle_ms;
-
-	return f->expires_ms + QUIET_MS <= w->now_ms + idle_ms;
+	return flow_active_ms(f) + QUIET_MS <= w->now_ms;
 }
 
 static bool
 is_due(const struct udp_worker *w, const struct flow *f, uint64_t *next_ns)
 {
-	const struct udp_side *s = &w->sides[flow_index(w->table, f)];
+	const struct udp_side *s = udp_side_of(w, f);
 	uint64_t ends_ns = s->service->ends_ns;
 
 	if (w->all_end_ns != 0 &&
@@ -265,14 +290,14 @@ add_listener(struct udp_worker *w, const struct post *p, size_t place)
 	if (l == NULL)
 		return -1;
 	l->edge = p->edge;
-	l->fd = l->edge_fd = p->fd;
+	l->place = (uint32_t)place;
+	l->edge_fd = p->fd;
 	l->wildcard = addr_is_wildcard(&p->edge);
-	if (make_exits(l, p) != 0 ||
-	    udp_watch(w, l->fd, UDP_LISTENER | place) != 0) {
-		free(l->exits);
+	if (make_exits(l, p) != 0) {
 		free(l);
 		return -1;
 	}
+	watch_listener(w, l, p->fd);
 	l->service = service_hold(p->service);
 	l->tally = tally_book_sheet(p->service->book, w->setup.worker);
 	w->listeners[place] = l;
@@ -289,27 +314,24 @@ serves(const struct udp_listener *l, const struct post *p)
 
 /*
  * The last of what came in is taken; then a descriptor of our own keeps the
- * socket for the flows on it. The old one leaves the set before its owner
- * closes it: the set knows open files, and this one stays open.
+ * socket for the flows on it. The kernel's set may know the old one after its
+ * owner has closed it, since the open file stays: libev makes that set anew
+ * when it is told of it.
  */
 static void
 retire(struct udp_worker *w, uint32_t i)
 {
 	struct udp_listener *l = w->listeners[i];
-	int own;
 
 	l->ask = (struct udp_ask){ 0 }; /* for all there is */
 	udp_pass_clients(w, i);
 	l->draining = true;
 	atomic_store(&w->lingers, true);
 	ev_timer_again(w->setup.loop, &w->tick);
-	if (l->fd != l->edge_fd)
+	if (l->ready.fd != l->edge_fd)
 		return; /* not the first time */
-	epoll_ctl(w->epoll, EPOLL_CTL_DEL, l->fd, NULL);
-	own = fcntl(l->fd, F_DUPFD_CLOEXEC, 3);
-	l->fd = own;
-	if (own >= 0)
-		(void)udp_watch(w, own, UDP_LISTENER | i);
+	ev_io_stop(w->setup.loop, &l->ready);
+	watch_listener(w, l, fcntl(l->edge_fd, F_DUPFD_CLOEXEC, 3));
 }
 
 static void
@@ -323,7 +345,7 @@ switch_service(
 	service_release(old);
 	l->draining = false;
 	/* datagrams that are looked at one by one do not come as runs */
-	sock_udp_gro(l->fd,
+	sock_udp_gro(l->ready.fd,
 	    v->app.header == APP_HEADER_OFF && v->app.trusts == 0 &&
 		v->app.udp.requests == 0);
 	l->wanted = true;
@@ -337,7 +359,7 @@ udp_worker_rest(struct udp_worker *w)
 
 		if (l == NULL || l->draining)
 			continue;
-		(void)epoll_ctl(w->epoll, EPOLL_CTL_DEL, l->fd, NULL);
+		ev_io_stop(w->setup.loop, &l->ready);
 		l->draining = true;
 	}
 	ev_timer_again(w->setup.loop, &w->tick);
@@ -466,19 +488,14 @@ static int
 make(struct udp_worker *w)
 {
 	read_clock(w);
-	w->epoll = epoll_create1(EPOLL_CLOEXEC);
 	w->d = dgrams_new();
 	w->table =
 	    flow_table_new(w->setup.flows, w->now_ms, udp_flow_closed, w);
 	w->sides = calloc(w->setup.flows, sizeof *w->sides);
-	if (w->epoll < 0 || w->d == NULL || w->table == NULL ||
-	    w->sides == NULL || make_limits(w) != 0)
+	if (w->d == NULL || w->table == NULL || w->sides == NULL ||
+	    make_limits(w) != 0)
 		return -1;
-	ev_io_init(&w->ready, ready_event, w->epoll, EV_READ);
-	ev_init(&w->tick, tick_event);
-	w->tick.repeat = TICK_S;
-	w->ready.data = w->tick.data = w;
-	ev_io_start(w->setup.loop, &w->ready);
+	ev_check_start(w->setup.loop, &w->gathered);
 	return 0;
 }
 
@@ -490,7 +507,11 @@ udp_worker_new(const struct udp_setup *setup)
 	if (w == NULL)
 		return NULL;
 	w->setup = *setup;
-	w->epoll = -1;
+	ev_init(&w->tick, tick_event);
+	w->tick.repeat = TICK_S;
+	ev_check_init(&w->gathered, gathered_event);
+	ev_set_priority(&w->gathered, PRIORITY_GATHERED);
+	w->gathered.data = w->tick.data = w;
 	if (make(w) == 0)
 		return w;
 	udp_worker_free(w);
@@ -503,7 +524,7 @@ udp_worker_free(struct udp_worker *w)
 {
 	if (w == NULL)
 		return;
-	ev_io_stop(w->setup.loop, &w->ready);
+	ev_check_stop(w->setup.loop, &w->gathered);
 	ev_timer_stop(w->setup.loop, &w->tick);
 	flow_table_free(w->table);
 	for (size_t i = 0; i < w->listeners_cap; i++)
@@ -514,8 +535,6 @@ udp_worker_free(struct udp_worker *w)
 	dgrams_free(w->d);
 	limit_free(w->told);
 	limit_free(w->told_client);
-	if (w->epoll >= 0)
-		close(w->epoll);
 	free(w);
 }
 

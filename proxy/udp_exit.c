@@ -53,6 +53,6 @@ int
 udp_exit_of(const struct udp_listener *l, const struct addr *edge)
 {
 	if (l->exits == NULL || addr_port(edge) == addr_port(&l->edge))
-		return l->fd;
+		return l->ready.fd;
 	return exit_at(l, edge)->fd;
 }

@@ -18,7 +18,7 @@ struct attempt {
 static struct service *
 service_of(const struct udp_worker *w, const struct flow *f)
 {
-	return w->sides[flow_index(w->table, f)].service;
+	return udp_side_of(w, f)->service;
 }
 
 /* --- telling --- */
@@ -78,7 +78,7 @@ describe(const struct flow *f, struct live_row *row, uint64_t now_ms)
 	row->client_packets = f->client_packets;
 	row->origin_packets = f->origin_packets;
 	row->age_ms = now_ms - f->born_ms;
-	row->idle_ms = now_ms - f->active_ms;
+	row->idle_ms = now_ms - flow_active_ms(f);
 }
 
 void
@@ -106,12 +106,9 @@ udp_worker_list(struct udp_worker *w, struct live_ask *a)
 static int
 open_socket(const struct attempt *a)
 {
-	const struct app *app = &a->service->app;
-	/* A header belongs to one datagram: no runs then. */
-	const struct sock_opts o = { .v6only = true,
-		.gro = app->header == APP_HEADER_OFF && app->trusts == 0 };
+	const struct sock_opts o = { .v6only = true };
 
-	if (!app->transparent)
+	if (!a->service->app.transparent)
 		return sock_connect(SOCK_UDP, &a->origin, &o);
 	return sock_connect_from(SOCK_UDP, a->client, &a->origin, &o);
 }
@@ -177,35 +174,22 @@ add(struct udp_worker *w, uint32_t listener, const struct attempt *a)
 	const struct app_timeouts *t = &a->service->app.timeouts;
 	struct flow *f =
 	    flow_add(w->table, a->client, a->edge, w->now_ms, t->idle_ms, true);
-	struct udp_side *s = &w->sides[flow_index(w->table, f)];
+	struct udp_side *s = udp_side_of(w, f);
 
 	f->listener = listener;
-	f->fd = a->fd;
 	f->origin = a->origin;
-	f->origin_slot = a->slot;
+	f->origin_slot = (int8_t)a->slot;
 	f->connect_us = clock_realtime_us();
 	s->service = service_hold(a->service);
-	s->tally = a->tally;
-	s->ends_ms =
-	    t->lifetime_ms > 0 ? w->now_ms + t->lifetime_ms : UINT64_MAX;
+	s->ask = (struct udp_ask){ 0 };
 	w->listeners[listener]->flows++;
 	tally_raise(&w->setup.tally->flows_begun, 1);
-	return f;
-}
-
-/* False: there is no memory for one more in the set. */
-static bool
-start(struct udp_worker *w, struct flow *f)
-{
-	if (udp_watch(w, f->fd, flow_index(w->table, f)) != 0) {
-		flow_close(w->table, f, STATUS_UNAVAILABLE);
-		return false;
-	}
-	tally_add(w->sides[flow_index(w->table, f)].tally, TALLY_CONNECTED, 1);
+	tally_add(a->tally, TALLY_CONNECTED, 1);
+	udp_watch_flow(w, f, a->fd);
 	tell(w, f, EVENT_CONNECT, STATUS_OPEN);
 	if (!ev_is_active(&w->tick))
 		ev_timer_again(w->setup.loop, &w->tick);
-	return true;
+	return f;
 }
 
 /* By origin_dns: false while there are no origins. Of the first answer nothing
@@ -250,7 +234,6 @@ udp_flow_begin(struct udp_worker *w, uint32_t listener,
 		.edge = edge };
 	enum status status =
 	    service_enter(a.service, a.tally, client, w->now_ns);
-	struct flow *f;
 
 	if (status != STATUS_OPEN) {
 		tell_refused(w, &a, EVENT_CLIENT_FILTERED, status);
@@ -269,8 +252,7 @@ udp_flow_begin(struct udp_worker *w, uint32_t listener,
 		tell_refused(w, &a, EVENT_ORIGIN_ERROR, status);
 		return NULL;
 	}
-	f = add(w, listener, &a);
-	return start(w, f) ? f : NULL;
+	return add(w, listener, &a);
 }
 
 /* --- while it lives --- */
@@ -278,12 +260,12 @@ udp_flow_begin(struct udp_worker *w, uint32_t listener,
 uint32_t
 udp_flow_idle_ms(const struct udp_worker *w, const struct flow *f)
 {
-	const struct udp_side *s = &w->sides[flow_index(w->table, f)];
-	uint32_t idle_ms = s->service->app.timeouts.idle_ms;
+	const struct app_timeouts *t = &service_of(w, f)->app.timeouts;
+	uint64_t ends_ms = f->born_ms + t->lifetime_ms;
 
-	if (w->now_ms + idle_ms <= s->ends_ms)
-		return idle_ms;
-	return s->ends_ms > w->now_ms ? (uint32_t)(s->ends_ms - w->now_ms) : 0;
+	if (t->lifetime_ms == 0 || w->now_ms + t->idle_ms <= ends_ms)
+		return t->idle_ms;
+	return ends_ms > w->now_ms ? (uint32_t)(ends_ms - w->now_ms) : 0;
 }
 
 /*
@@ -326,7 +308,7 @@ udp_flow_fault(struct udp_worker *w, struct flow *f, int error)
 static void
 count_end(const struct udp_worker *w, const struct flow *f, enum status status)
 {
-	struct tally *t = w->sides[flow_index(w->table, f)].tally;
+	struct tally *t = udp_tally_of(w, service_of(w, f));
 
 	tally_raise(&w->setup.tally->flows_ended, 1);
 	tally_end(t, status);
@@ -348,12 +330,12 @@ udp_flow_closed(void *context, struct flow *f, enum status status)
 			w->d->at[i].owner = w->via[i] = DGRAMS_NONE;
 	tell(w, f, EVENT_DISCONNECT, status);
 	count_end(w, f, status);
-	close(f->fd); /* which takes it out of the epoll set too */
+	ev_io_stop(w->setup.loop, &s->ready);
+	close(s->ready.fd);
 	origins_end(s->service->origins, f->origin_slot);
 	udp_exit_end(w->listeners[f->listener], &f->edge);
 	w->listeners[f->listener]->flows--;
 	service_leave(s->service, &f->client);
 	service_release(s->service);
 	s->service = NULL;
-	s->tally = NULL;
 }

@@ -44,7 +44,7 @@ udp_header_out(
 	_Static_assert(HEADER_SPP_LEN <= DGRAMS_HEADROOM, "fits");
 	switch (kind) {
 	case APP_HEADER_V2_FIRST:
-		if (f->headers > 0)
+		if (f->announced)
 			return;
 		len = header_v2(bytes, SOCK_UDP, &ends);
 		break;
@@ -60,7 +60,7 @@ udp_header_out(
 	}
 	if (len > DGRAMS_HEADROOM)
 		return;
-	f->headers++;
+	f->announced = true;
 	put_bytes(g, bytes, len);
 }
 

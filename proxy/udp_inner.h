@@ -22,6 +22,7 @@
 struct udp_ask {
 	uint32_t round; /* of the last receive */
 	uint8_t singles; /* receives in a row that found one at most */
+	bool runs; /* of a flow: its socket has UDP_GRO */
 };
 
 /* Where replies leave from: a socket that only sends, bound to a port of a
@@ -32,10 +33,11 @@ struct udp_exit {
 };
 
 struct udp_listener {
+	ev_io ready; /* its fd: the edge set's, or a duplicate of our own */
+	uint32_t place; /* its index */
 	struct service *service; /* held; NULL: this place is free */
 	struct tally *tally; /* of the service, this worker's sheet */
 	struct addr edge;
-	int fd; /* the edge set's, or a duplicate of our own */
 	int edge_fd; /* the edge set's, as long as it holds the socket */
 	bool wildcard; /* local addresses come with each datagram */
 	bool wanted; /* by the posts of the last udp_worker_listen() */
@@ -49,14 +51,15 @@ struct udp_listener {
 
 /* Beside each flow of the table, by its index. */
 struct udp_side {
+	ev_io ready; /* its fd: the connected socket to the origin */
 	struct service *service; /* held */
-	struct tally *tally; /* as of the listener */
-	uint64_t ends_ms; /* by lifetime; UINT64_MAX: never */
 	struct udp_ask ask;
 };
 
-/* What a flow costs of our own memory, beside its socket. */
-_Static_assert(sizeof(struct flow) + sizeof(struct udp_side) <= 256,
+/* What a flow costs of our own memory, beside its socket: two heads of
+ * buckets at most, and what libev keeps of a descriptor. */
+_Static_assert(
+    sizeof(struct flow) + sizeof(struct udp_side) + 2 * 4 + 16 <= 256,
     "an idle flow stays small");
 
 struct udp_worker {
@@ -71,11 +74,8 @@ struct udp_worker {
 	/* flows that end when these replies are sent: one a slot at most */
 	uint32_t over[DGRAMS_SLOTS];
 	unsigned int overs;
-	/* One set for all sockets, so that a flow needs no watcher of libev:
-	 * its descriptor is readable when one of them is. */
-	int epoll;
-	uint32_t round; /* of epoll_wait(2) */
-	ev_io ready;
+	uint32_t round; /* of the loop, when something was ready */
+	ev_check gathered; /* between the flows' events and all others */
 	ev_timer tick;
 	uint64_t now_ns, now_ms; /* monotonic, as of the last wake-up */
 	uint64_t all_end_ns; /* stopping: when all flows must be gone; or 0 */
@@ -85,9 +85,21 @@ struct udp_worker {
 	struct log_gate no_socket;
 };
 
-/* epoll data: a listener or a flow by index. */
-#define UDP_LISTENER ((uint64_t)1 << 32)
-int udp_watch(struct udp_worker *w, int fd, uint64_t what);
+/* Its datagrams are passed on from now on. */
+void udp_watch_flow(struct udp_worker *w, struct flow *f, int fd);
+
+static inline struct udp_side *
+udp_side_of(const struct udp_worker *w, const struct flow *f)
+{
+	return &w->sides[flow_index(w->table, f)];
+}
+
+/* This worker's sheet of an application. */
+static inline struct tally *
+udp_tally_of(const struct udp_worker *w, const struct service *v)
+{
+	return tally_book_sheet(v->book, w->setup.worker);
+}
 
 /* udp_flow.c: the life of a flow. */
 /* NULL: refused, which has been told and counted as far as it should be. */

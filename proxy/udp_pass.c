@@ -2,6 +2,8 @@
 
 #include <errno.h>
 
+#include "net/sock.h"
+
 /* --- flows that are over before they are idle: hints of `udp` --- */
 
 static bool
@@ -64,10 +66,11 @@ learn(struct udp_ask *ask, uint32_t round, int n)
 }
 
 static int
-receive(struct udp_worker *w, int fd, struct udp_ask *ask, bool named)
+receive(
+    struct udp_worker *w, int fd, struct udp_ask *ask, enum dgrams_from from)
 {
 	unsigned int most = ask->singles == SINGLES ? 1 : DGRAMS_SLOTS;
-	int n = dgrams_receive(w->d, fd, most, named);
+	int n = dgrams_receive(w->d, fd, most, from);
 	int fault = errno;
 
 	learn(ask, w->round, n);
@@ -81,8 +84,9 @@ static void
 send_to_origin(struct udp_worker *w, struct flow *f, const uint8_t *which,
     unsigned int n, unsigned int datagrams)
 {
-	const struct udp_side *s = &w->sides[flow_index(w->table, f)];
-	uint32_t headers = f->headers;
+	const struct udp_side *s = udp_side_of(w, f);
+	struct tally *t = udp_tally_of(w, s->service);
+	bool announced = f->announced;
 	unsigned int refused;
 	int error;
 
@@ -90,13 +94,13 @@ send_to_origin(struct udp_worker *w, struct flow *f, const uint8_t *which,
 		for (unsigned int i = 0; i < n; i++)
 			udp_header_out(
 			    w, s->service->app.header, f, &w->d->at[which[i]]);
-	refused = dgrams_send(w->d, f->fd, which, n, false, &error);
-	tally_add(s->tally, TALLY_TO_ORIGINS, datagrams - refused);
+	refused = dgrams_send(w->d, s->ready.fd, which, n, false, &error);
+	tally_add(t, TALLY_TO_ORIGINS, datagrams - refused);
 	if (refused > 0)
-		tally_add(s->tally, TALLY_DROP_TO_ORIGIN, refused);
+		tally_add(t, TALLY_DROP_TO_ORIGIN, refused);
 	/* The first one may be the one that did not go. */
-	if (refused > 0 && headers == 0)
-		f->headers = 0;
+	if (refused > 0 && !announced)
+		f->announced = false;
 	if (error != 0 && udp_flow_fault(w, f, error))
 		return;
 	if (s->service->app.udp.one_way &&
@@ -132,14 +136,14 @@ send_all_to_origins(struct udp_worker *w)
 
 static bool
 is_sendable(
-    const struct udp_worker *w, const struct udp_side *s, const struct dgram *g)
+    const struct udp_worker *w, struct service *v, const struct dgram *g)
 {
 	/* A reload has just asked for headers, and this run came before. */
-	if (g->segment > 0 && s->service->app.header != APP_HEADER_OFF)
+	if (g->segment > 0 && v->app.header != APP_HEADER_OFF)
 		return false;
-	if (service_bytes(s->service, g->len, w->now_ns))
+	if (service_bytes(v, g->len, w->now_ns))
 		return true;
-	tally_add(s->tally, TALLY_DROP_RATE, dgrams_held(g));
+	tally_add(udp_tally_of(w, v), TALLY_DROP_RATE, dgrams_held(g));
 	return false;
 }
 
@@ -207,7 +211,7 @@ take_from_client(struct udp_worker *w, uint32_t listener, struct dgram *g)
 	struct tally *t = w->listeners[listener]->tally;
 	unsigned int held = dgrams_held(g);
 	struct udp_announced who;
-	const struct udp_side *s;
+	struct service *v;
 	struct flow *f;
 
 	tally_add(t, TALLY_FROM_CLIENTS, held);
@@ -230,10 +234,10 @@ take_from_client(struct udp_worker *w, uint32_t listener, struct dgram *g)
 	flow_touch(
 	    w->table, f, w->now_ms, udp_flow_idle_ms(w, f), false, g->len);
 	f->client_packets += held - 1;
-	s = &w->sides[flow_index(w->table, f)];
-	tally_add(s->tally, TALLY_CLIENT_BYTES, g->len);
-	count_request(w, f, &s->service->app.udp);
-	if (is_sendable(w, s, g))
+	v = udp_side_of(w, f)->service;
+	tally_add(udp_tally_of(w, v), TALLY_CLIENT_BYTES, g->len);
+	count_request(w, f, &v->app.udp);
+	if (is_sendable(w, v, g))
 		g->owner = flow_index(w->table, f);
 }
 
@@ -245,7 +249,7 @@ udp_pass_clients(struct udp_worker *w, uint32_t listener)
 
 	w->d->count = 0;
 	/* An error here is none of the socket: ICMP, memory; it passes. */
-	n = receive(w, l->fd, &l->ask, true);
+	n = receive(w, l->ready.fd, &l->ask, DGRAMS_NAMED);
 	for (int i = 0; i < n; i++)
 		take_from_client(w, listener, &w->d->at[i]);
 	send_all_to_origins(w);
@@ -290,21 +294,21 @@ udp_pass_flush(struct udp_worker *w)
 static bool
 take_reply(struct udp_worker *w, struct flow *f, struct dgram *g)
 {
-	const struct udp_side *s = &w->sides[flow_index(w->table, f)];
-	struct service *v = s->service;
+	struct service *v = udp_side_of(w, f)->service;
+	struct tally *t = udp_tally_of(w, v);
 	const struct udp_listener *l = w->listeners[f->listener];
 	unsigned int held = dgrams_held(g);
 
-	tally_add(s->tally, TALLY_FROM_ORIGINS, held);
+	tally_add(t, TALLY_FROM_ORIGINS, held);
 	if (v->app.header == APP_HEADER_SIMPLE && !udp_header_strip(g)) {
-		tally_add(s->tally, TALLY_DROP_HEADER, held);
+		tally_add(t, TALLY_DROP_HEADER, held);
 		return false;
 	}
 	if (!f->replied)
 		origins_worked(v->origins, f->origin_slot);
 	flow_touch(
 	    w->table, f, w->now_ms, udp_flow_idle_ms(w, f), true, g->len);
-	tally_add(s->tally, TALLY_ORIGIN_BYTES, g->len);
+	tally_add(t, TALLY_ORIGIN_BYTES, g->len);
 	f->origin_packets += held - 1;
 	count_response(w, f, &v->app.udp);
 	g->owner = flow_index(w->table, f);
@@ -312,23 +316,44 @@ take_reply(struct udp_worker *w, struct flow *f, struct dgram *g)
 	if (l->wildcard)
 		g->local = f->edge;
 	if (f->named && !udp_header_back(w, f, g)) {
-		tally_add(s->tally, TALLY_DROP_HEADER, held);
+		tally_add(t, TALLY_DROP_HEADER, held);
 		return false;
 	}
-	return is_sendable(w, s, g);
+	return is_sendable(w, v, g);
+}
+
+/*
+ * Runs are asked for when several came at once: a lone datagram is cheaper
+ * without. A header belongs to one datagram: no runs then.
+ */
+static int
+receive_replies(struct udp_worker *w, const struct flow *f)
+{
+	struct udp_side *s = udp_side_of(w, f);
+	const struct app *app = &s->service->app;
+	int n = receive(
+	    w, s->ready.fd, &s->ask, s->ask.runs ? DGRAMS_RUNS : DGRAMS_PLAIN);
+
+	if (n > 1 && !s->ask.runs && app->header == APP_HEADER_OFF &&
+	    app->trusts == 0) {
+		sock_udp_gro(s->ready.fd, true);
+		s->ask.runs = true;
+	}
+	return n;
 }
 
 void
 udp_pass_origin(struct udp_worker *w, struct flow *f)
 {
 	struct dgrams *d = w->d;
+	uint32_t index = flow_index(w->table, f);
 	unsigned int from;
 	int n, fault;
 
 	if (d->count == DGRAMS_SLOTS)
 		udp_pass_flush(w);
 	from = d->count;
-	n = receive(w, f->fd, &w->sides[flow_index(w->table, f)].ask, false);
+	n = receive_replies(w, f);
 	fault = errno;
 	for (unsigned int i = from; i < d->count; i++) {
 		w->via[i] =
@@ -337,7 +362,7 @@ udp_pass_origin(struct udp_worker *w, struct flow *f)
 	}
 	if (n < 0) {
 		udp_pass_flush(w); /* its last words come first */
-		if (f->fd >= 0)
+		if (flow_at(w->table, index) != NULL)
 			(void)udp_flow_fault(w, f, fault);
 	}
 }

@@ -104,7 +104,8 @@ static unsigned int
 receive(struct world *w, unsigned int n)
 {
 	wait_for(w->in);
-	assert_int_equal(dgrams_receive(w->d, w->in, DGRAMS_SLOTS, true), n);
+	assert_int_equal(
+	    dgrams_receive(w->d, w->in, DGRAMS_SLOTS, DGRAMS_NAMED), n);
 	for (unsigned int i = 0; i < w->d->count; i++)
 		w->d->at[i].owner = 1;
 	return w->d->count;
@@ -325,7 +326,7 @@ refusals_are_counted_and_the_rest_goes(void **state)
 	pass_on(&w, 1, &error);
 	errno = 0;
 	wait_for(w.out);
-	assert_int_equal(dgrams_receive(w.d, w.out, 1, false), -1);
+	assert_int_equal(dgrams_receive(w.d, w.out, 1, DGRAMS_PLAIN), -1);
 	assert_int_equal(errno, ECONNREFUSED);
 	w.far = bound("127.0.0.1", &plain, &at);
 	close(client);
@@ -344,16 +345,66 @@ receiving_stops_when_slots_are_full(void **state)
 	(void)state;
 	start(&w, "127.0.0.1", false);
 	send_from(client, &w.in_at, len, DGRAMS_SLOTS + 10);
-	assert_int_equal(dgrams_receive(w.d, w.in, 5, true), 5);
+	assert_int_equal(dgrams_receive(w.d, w.in, 5, DGRAMS_NAMED), 5);
+	assert_int_equal(dgrams_receive(w.d, w.in, DGRAMS_SLOTS, DGRAMS_NAMED),
+	    DGRAMS_SLOTS - 5);
 	assert_int_equal(
-	    dgrams_receive(w.d, w.in, DGRAMS_SLOTS, true), DGRAMS_SLOTS - 5);
-	assert_int_equal(dgrams_receive(w.d, w.in, DGRAMS_SLOTS, true), 0);
+	    dgrams_receive(w.d, w.in, DGRAMS_SLOTS, DGRAMS_NAMED), 0);
 	assert_int_equal(w.d->count, DGRAMS_SLOTS);
 	w.d->count = 0;
-	assert_int_equal(dgrams_receive(w.d, w.in, DGRAMS_SLOTS, true), 10);
+	assert_int_equal(
+	    dgrams_receive(w.d, w.in, DGRAMS_SLOTS, DGRAMS_NAMED), 10);
 	assert_int_equal(w.d->at[0].segment, 0);
 	assert_int_equal(dgrams_held(&w.d->at[0]), 1);
 	close(client);
+	stop(&w);
+}
+
+/* What a connected socket has: first one at a time, then the rest. */
+static void
+take_replies(
+    struct world *w, enum dgrams_from from, const size_t *len, unsigned int n)
+{
+	w->d->count = 0;
+	for (unsigned int i = 0; i < n; i++) {
+		wait_for(w->out);
+		assert_int_equal(
+		    dgrams_receive(w->d, w->out, i < 2 ? 1 : n, from),
+		    i < 2 ? 1 : n - i);
+		if (i == 2)
+			break;
+	}
+	assert_int_equal(dgrams_receive(w->d, w->out, 1, from), 0);
+	assert_int_equal(w->d->count, n);
+	for (unsigned int i = 0; i < n; i++) {
+		const struct dgram *g = &w->d->at[i];
+
+		assert_int_equal(g->len, len[i]);
+		assert_int_equal(g->segment, 0);
+		assert_int_equal(g->local.sa.sa_family, AF_UNSPEC);
+		for (size_t at = 0; at < len[i]; at++)
+			assert_int_equal(g->data[at], byte(i, at));
+	}
+}
+
+static void
+replies_come_whole_one_by_one_and_together(void **state)
+{
+	const size_t len[6] = { 0, 65507, 1, 0, 1400, 3 };
+	struct addr out_at;
+	struct world w;
+
+	(void)state;
+	start(&w, "127.0.0.1", false);
+	assert_int_equal(sock_local(w.out, &out_at), 0);
+	for (int round = 0; round < 4; round++) {
+		/* as flows do: a socket may get UDP_GRO while it is used */
+		if (round == 2)
+			sock_udp_gro(w.out, true);
+		send_from(w.far, &out_at, len, 6);
+		take_replies(
+		    &w, round < 2 ? DGRAMS_PLAIN : DGRAMS_RUNS, len, 6);
+	}
 	stop(&w);
 }
 
@@ -370,6 +421,7 @@ main(void)
 		cmocka_unit_test(a_header_fits_before_the_longest),
 		cmocka_unit_test(refusals_are_counted_and_the_rest_goes),
 		cmocka_unit_test(receiving_stops_when_slots_are_full),
+		cmocka_unit_test(replies_come_whole_one_by_one_and_together),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

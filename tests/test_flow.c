@@ -129,17 +129,18 @@ a_new_flow_is_blank(void **state)
 	(void)state;
 	for (uint32_t round = 0; round < 3; round++) {
 		f = add(t, v4(round, 1), v4(9, 53), START);
-		assert_int_equal(f->fd, -1);
 		assert_int_equal(f->origin_slot, -1);
 		assert_false(f->replied);
 		assert_int_equal(f->client_bytes + f->origin_bytes, 0);
 		assert_int_equal(f->client_packets + f->origin_packets, 0);
-		assert_int_equal(f->headers + f->listener, 0);
-		f->fd = 77;
-		f->headers = f->listener = 5;
+		assert_int_equal(f->announced + f->listener, 0);
+		assert_int_equal(flow_active_ms(f), START);
+		f->announced = true;
+		f->listener = 5;
 		flow_touch(t, f, START, IDLE, true, 100);
 		flow_touch(t, f, START, IDLE, false, 1);
-		flow_touch(t, f, START, IDLE, false, 0);
+		flow_touch(t, f, START + 7, IDLE / 2, false, 0);
+		assert_int_equal(flow_active_ms(f), START + 7);
 		assert_int_equal(f->origin_bytes, 100);
 		assert_int_equal(f->origin_packets, 1);
 		assert_int_equal(f->client_bytes, 1);

@@ -141,6 +141,22 @@ def test_joined_datagrams_come_apart_at_the_end(proxy, origin, client):
     assert [len(d.data) for d in o.seen] == [1000] * 25 + [600]
 
 
+def test_joined_replies_come_apart_at_the_client(proxy, origin, client):
+    """The first ones make the proxy ask for runs, the next ones are some."""
+    o = origin(lambda d: [])
+    p = proxy(o)
+    c = client(p)
+    c.send(b"ask")
+    harness.until(lambda: o.seen, "the request")
+    data = bytes(range(256)) * 100
+    o.socket.setsockopt(socket.IPPROTO_UDP, 103, 1000)  # UDP_SEGMENT
+    for _ in range(3):
+        o.socket.sendto(data, o.seen[0].peer)
+        pieces = [c.receive(5) for _ in range(26)]
+        assert [len(piece) for piece in pieces] == [1000] * 25 + [600]
+        assert b"".join(pieces) == data
+
+
 def test_replies_leave_from_the_address_that_was_asked(proxy, origin, client):
     o = origin(port_of_peer)
     p = proxy(o, edge="all")

@@ -419,27 +419,23 @@ find_group(const char *name, gid_t *gid)
 	return 0;
 }
 
-/* /run is empty after a boot. Its owner can remove the file at the end. */
+/* The directory's owner can remove the file at the end. */
 static void
-make_directory(const char *path, const char *user)
+make_directory(const struct unixsock_place *place, const char *user)
 {
-	char directory[PATH_MAX];
-	const struct passwd *pw;
+	const struct passwd *pw = user != NULL ? getpwnam(user) : NULL;
 
-	file_directory(directory, path);
-	if (mkdir(directory, 0755) != 0 || geteuid() != 0 || user == NULL)
-		return;
-	pw = getpwnam(user);
-	if (pw != NULL && chown(directory, pw->pw_uid, pw->pw_gid) != 0)
-		log_warning("control: %s: %m", directory);
+	unixsock_make_directory(place, pw != NULL ? pw->pw_uid : UNIXSOCK_OURS,
+	    pw != NULL ? pw->pw_gid : UNIXSOCK_OURS);
 }
 
 struct control *
 control_open(const char *path, const char *group, const char *user)
 {
 	struct control *c = calloc(1, sizeof *c);
+	struct unixsock_place place = { path, SOCK_STREAM, MODE, UNIXSOCK_OURS,
+		UNIXSOCK_OURS };
 	char why[UNIXSOCK_WHY_LEN];
-	gid_t gid;
 
 	if (c == NULL || (c->path = strdup(path)) == NULL) {
 		log_error("control: %s", strerror(errno));
@@ -448,9 +444,9 @@ control_open(const char *path, const char *group, const char *user)
 	}
 	c->fd = -1;
 	c->owner = geteuid();
-	if (find_group(group, &gid) == 0) {
-		make_directory(path, user);
-		c->fd = unixsock_listen(path, MODE, gid, &c->file, why);
+	if (find_group(group, &place.group) == 0) {
+		make_directory(&place, user);
+		c->fd = unixsock_listen(&place, &c->file, why);
 		if (c->fd < 0)
 			log_error("control: %s: %s", path, why);
 	}

@@ -34,9 +34,18 @@ tear_down(void **state)
 }
 
 static int
+open_at(const char *where, int type, struct unixsock_file *file)
+{
+	const struct unixsock_place place = { where, type, 0660, UNIXSOCK_OURS,
+		UNIXSOCK_OURS };
+
+	return unixsock_listen(&place, file, why);
+}
+
+static int
 open_one(struct unixsock_file *file)
 {
-	return unixsock_listen(path, 0660, (gid_t)-1, file, why);
+	return open_at(path, SOCK_STREAM, file);
 }
 
 static void
@@ -150,17 +159,55 @@ paths_that_do_not_do(void **state)
 	memset(longer, 'x', sizeof longer - 1);
 	longer[0] = '/';
 	longer[sizeof longer - 1] = '\0';
-	assert_int_equal(
-	    unixsock_listen(longer, 0660, (gid_t)-1, &file, why), -1);
+	assert_int_equal(open_at(longer, SOCK_STREAM, &file), -1);
 	assert_string_equal(why, strerror(ENAMETOOLONG));
-	assert_int_equal(unixsock_listen("/nowhere/at/all.sock", 0660,
-			     (gid_t)-1, &file, why),
-	    -1);
+	assert_int_equal(
+	    open_at("/nowhere/at/all.sock", SOCK_STREAM, &file), -1);
 	assert_string_equal(why, strerror(ENOENT));
 	assert_int_equal(unixsock_connect(path, 1), -1);
 	assert_int_equal(errno, ENOENT);
 	assert_int_equal(unixsock_connect("", 1), -1);
 	assert_int_equal(errno, ENOENT);
+}
+
+/* Messages stay apart, and descriptors come along with theirs. */
+static void
+messages_carry_descriptors(void **state)
+{
+	struct unixsock_file file;
+	int listener = open_at(path, SOCK_SEQPACKET, &file);
+	int client = unixsock_meet(path), server = unixsock_accept(listener);
+	int ends[2], fds[UNIXSOCK_FDS_MAX];
+	char bytes[8];
+	size_t n;
+
+	(void)state;
+	assert_int_equal(pipe(ends), 0);
+	assert_int_equal(unixsock_send(client, "one", 3, ends, 2), 0);
+	assert_int_equal(unixsock_send(client, "two", 3, NULL, 0), 0);
+	close(ends[0]);
+	close(ends[1]);
+	assert_int_equal(
+	    unixsock_receive(server, bytes, sizeof bytes, fds, &n), 3);
+	assert_memory_equal(bytes, "one", 3);
+	assert_int_equal(n, 2);
+	assert_int_equal(fcntl(fds[1], F_GETFD), FD_CLOEXEC);
+	assert_int_equal(write(fds[1], "x", 1), 1);
+	assert_int_equal(read(fds[0], bytes, sizeof bytes), 1);
+	close(fds[0]);
+	close(fds[1]);
+	assert_int_equal(
+	    unixsock_receive(server, bytes, sizeof bytes, fds, &n), 3);
+	assert_int_equal(n, 0);
+	assert_int_equal(
+	    unixsock_receive(server, bytes, sizeof bytes, fds, &n), -1);
+	assert_int_equal(errno, EAGAIN);
+	close(client);
+	assert_int_equal(
+	    unixsock_receive(server, bytes, sizeof bytes, fds, &n), 0);
+	assert_int_equal(unixsock_send(server, "x", 1, NULL, 0), -1);
+	close(server);
+	close(listener);
 }
 
 int
@@ -174,6 +221,7 @@ main(void)
 		STORY(what_is_no_socket_stays),
 		STORY(the_file_of_another_is_not_removed),
 		STORY(paths_that_do_not_do),
+		STORY(messages_carry_descriptors),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -49,6 +49,14 @@ find_user(const char *user, uid_t *uid, gid_t *gid)
 	return 0;
 }
 
+int
+priv_becomes(const char *user, uid_t *uid, gid_t *gid)
+{
+	*uid = geteuid();
+	*gid = getegid();
+	return *uid == 0 && user != NULL ? find_user(user, uid, gid) : 0;
+}
+
 /* All three ids, and the proof that there is no way back. */
 static int
 change_user(const char *user, bool keep_caps)

@@ -7,6 +7,13 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <sys/types.h>
+
+/*
+ * Whom priv_drop() makes of us: the ids of `user`, or those that we have and
+ * keep. 0, or -1 with errno after a log_error line.
+ */
+int priv_becomes(const char *user, uid_t *uid, gid_t *gid);
 
 /*
  * Leaves root for `user` (supplementary groups cleared, all capabilities

@@ -47,9 +47,9 @@ hint(int error, const struct addr *a)
 	}
 }
 
-static void
-explain(enum sock_proto proto, const struct addr *a, const struct sock_opts *o,
-    enum sock_step step)
+void
+listener_explain(enum sock_proto proto, const struct addr *a,
+    const struct sock_opts *o, enum sock_step step)
 {
 	char name[ADDR_STR_LEN], line[768];
 	int error = errno;
@@ -73,7 +73,7 @@ open_one(enum sock_proto proto, const struct addr *a, const struct sock_opts *o)
 	int fd = sock_open(proto, a, o, &step);
 
 	if (fd < 0)
-		explain(proto, a, o, step);
+		listener_explain(proto, a, o, step);
 	return fd;
 }
 
@@ -85,21 +85,36 @@ open_one(enum sock_proto proto, const struct addr *a, const struct sock_opts *o)
  * at the same moment, one finds the port in use.
  */
 int
-listener_open(enum sock_proto proto, const struct addr *a,
-    const struct sock_opts *o, size_t queues, int *fds)
+listener_attempt(enum sock_proto proto, const struct addr *a,
+    const struct sock_opts *o, size_t queues, int *fds, enum sock_step *step)
 {
+	struct addr at = *a;
 	struct sock_opts each = *o;
 
 	for (size_t i = 0; i < queues; i++) {
 		each.reuseport_late = !o->reuseport && i == 0 && queues > 1;
 		each.reuseport = o->reuseport || i > 0;
-		fds[i] = open_one(proto, a, &each);
-		if (fds[i] >= 0)
-			continue;
-		listener_close(fds, i);
-		return -1;
+		fds[i] = sock_open(proto, &at, &each, step);
+		if (fds[i] < 0) {
+			listener_close(fds, i);
+			return -1;
+		}
+		if (addr_port(a) == 0) /* of the kernel's choice */
+			(void)sock_local(fds[i], &at);
 	}
 	return 0;
+}
+
+int
+listener_open(enum sock_proto proto, const struct addr *a,
+    const struct sock_opts *o, size_t queues, int *fds)
+{
+	enum sock_step step;
+
+	if (listener_attempt(proto, a, o, queues, fds, &step) == 0)
+		return 0;
+	listener_explain(proto, a, o, step);
+	return -1;
 }
 
 /* As it would be bound if it shared the port with nobody. */
@@ -146,7 +161,7 @@ listener_rehearse(enum sock_proto proto, const struct addr *a,
 	if (fd >= 0) {
 		close(fd);
 	} else if (errno != EADDRINUSE || !could_share(proto, a, o)) {
-		explain(proto, a, o, step);
+		listener_explain(proto, a, o, step);
 		return -1;
 	}
 	addr_set_port(&elsewhere, 0);
@@ -195,6 +210,8 @@ listener_end(struct listener_source *from)
 {
 	activation_free(from->activation);
 	from->activation = NULL;
+	guard_close(from->guard);
+	from->guard = NULL;
 }
 
 int
@@ -204,6 +221,8 @@ listener_obtain(const struct listener_source *from, enum sock_proto proto,
 	if (from->activation != NULL)
 		return activation_claim(
 		    from->activation, proto, a, o, queues, fds);
+	if (from->guard != NULL)
+		return guard_listen(from->guard, proto, a, o, queues, fds);
 	if (from->rehearse)
 		return listener_rehearse(proto, a, o, queues, fds);
 	return listener_open(proto, a, o, queues, fds);
@@ -213,10 +232,13 @@ void
 listener_leave(
     const struct listener_source *from, const int *fds, size_t queues)
 {
-	if (from->activation != NULL)
+	if (from->activation != NULL) {
 		activation_give_back(from->activation, fds, queues);
-	else
-		listener_close(fds, queues);
+		return;
+	}
+	if (from->guard != NULL && queues > 0)
+		guard_release(from->guard, fds[0]);
+	listener_close(fds, queues);
 }
 
 bool

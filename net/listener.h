@@ -9,6 +9,7 @@
 #include <stddef.h>
 
 #include "net/activation.h"
+#include "net/guard.h"
 #include "net/sharing.h"
 #include "net/sock.h"
 
@@ -20,6 +21,12 @@
  */
 int listener_open(enum sock_proto proto, const struct addr *a,
     const struct sock_opts *o, size_t queues, int *fds);
+/* The same without a word: -1 with errno and the step that failed; and the
+ * words about it. */
+int listener_attempt(enum sock_proto proto, const struct addr *a,
+    const struct sock_opts *o, size_t queues, int *fds, enum sock_step *step);
+void listener_explain(enum sock_proto proto, const struct addr *a,
+    const struct sock_opts *o, enum sock_step step);
 /*
  * The same for a test of the configuration, which must take no packet from a
  * running server. Where `o` shares the port with strangers it is bound alone
@@ -37,6 +44,7 @@ void listener_close(const int *fds, size_t queues);
 struct listener_source {
 	bool rehearse; /* it only tests its configuration */
 	struct activation *activation; /* handed over; NULL: it opens them */
+	struct guard *guard; /* beside another daemon's; NULL: it does not */
 };
 int listener_obtain(const struct listener_source *from, enum sock_proto proto,
     const struct addr *a, const struct sock_opts *o, size_t queues, int *fds);

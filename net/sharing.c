@@ -27,9 +27,6 @@ const char *
 sharing_caution(enum sharing_mode mode, bool udp, bool tcp)
 {
 	switch (mode) {
-	case SHARING_GUARDED:
-		return "guarded: the handshake is not built yet; ports are "
-		       "held alone, as with off";
 	case SHARING_OPEN:
 		if (!udp)
 			return "open: SO_REUSEADDR helps UDP only; the TCP "

@@ -19,6 +19,9 @@ enum sharing_mode {
 	SHARING_DEMUX,
 };
 
+/* Where the daemons meet, when nothing else is said. */
+#define SHARING_SOCKET "/run/timeshare/roughtimed.sock"
+
 /* Their words in the configuration, by number; NULL ends them. */
 extern const char *const sharing_words[];
 

@@ -99,10 +99,22 @@ set_tcp(int fd, const struct sock_opts *o)
 	return o->keepalive_s > 0 ? tcp_keepalive(fd, o->keepalive_s) : 0;
 }
 
+/* The owner of its inode is the user of the socket (sockfs_setattr); who makes
+ * it is that already, and has perhaps no right to say so. */
+static int
+give(int fd, const uid_t *owner)
+{
+	return owner == NULL || *owner == geteuid()
+	    ? 0
+	    : fchown(fd, *owner, (gid_t)-1);
+}
+
 static int
 set_options(
     int fd, enum sock_proto proto, int family, const struct sock_opts *o)
 {
+	if (give(fd, o->owner) < 0)
+		return -1;
 	if (o->reuseaddr && set_int(fd, SOL_SOCKET, SO_REUSEADDR, 1) < 0)
 		return -1;
 	if (o->reuseport && set_int(fd, SOL_SOCKET, SO_REUSEPORT, 1) < 0)
@@ -114,6 +126,9 @@ set_options(
 	if (o->device != NULL &&
 	    setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, o->device,
 		(socklen_t)strlen(o->device)) < 0)
+		return -1;
+	if (o->ifindex != 0 &&
+	    set_int(fd, SOL_SOCKET, SO_BINDTOIFINDEX, o->ifindex) < 0)
 		return -1;
 	if (set_buffer(fd, SO_RCVBUFFORCE, SO_RCVBUF, o->rcvbuf) < 0 ||
 	    set_buffer(fd, SO_SNDBUFFORCE, SO_SNDBUF, o->sndbuf) < 0)
@@ -183,8 +198,8 @@ sock_adopt(int fd, enum sock_proto proto, const struct addr *a,
 	return ok ? 0 : -1;
 }
 
-int
-sock_open(enum sock_proto proto, const struct addr *a,
+static int
+open_bound(enum sock_proto proto, const struct addr *a,
     const struct sock_opts *o, enum sock_step *failed)
 {
 	int fd;
@@ -199,6 +214,26 @@ sock_open(enum sock_proto proto, const struct addr *a,
 	*failed = SOCK_STEP_BIND;
 	if (bind(fd, &a->sa, addr_len(a)) < 0)
 		return close_failed(fd);
+	return fd;
+}
+
+int
+sock_reserve(
+    enum sock_proto proto, const struct addr *a, const struct sock_opts *o)
+{
+	enum sock_step step;
+
+	return open_bound(proto, a, o, &step);
+}
+
+int
+sock_open(enum sock_proto proto, const struct addr *a,
+    const struct sock_opts *o, enum sock_step *failed)
+{
+	int fd = open_bound(proto, a, o, failed);
+
+	if (fd < 0)
+		return -1;
 	*failed = SOCK_STEP_OPTION;
 	if (o->reuseport_late && set_int(fd, SOL_SOCKET, SO_REUSEPORT, 1) < 0)
 		return close_failed(fd);

@@ -7,6 +7,7 @@
 #define NET_SOCK_H
 
 #include <stdbool.h>
+#include <sys/types.h>
 
 #include "net/addr.h"
 
@@ -29,6 +30,9 @@ struct sock_opts {
 	int fast_open; /* TCP_FASTOPEN queue of a listener, 0 = none */
 	struct sock_early *early; /* NULL = none */
 	const char *device; /* SO_BINDTODEVICE, NULL = any */
+	int ifindex; /* SO_BINDTOIFINDEX, 0 = any; it need not exist */
+	/* whose socket it is, for SO_REUSEPORT; NULL = who makes it */
+	const uid_t *owner;
 };
 
 /* Bytes for the first packet of a TCP connection (RFC 7413). Those that did
@@ -55,6 +59,10 @@ const char *sock_step_str(enum sock_step step);
  */
 int sock_open(enum sock_proto proto, const struct addr *a,
     const struct sock_opts *o, enum sock_step *failed);
+
+/* The same, and it does not listen: a port of TCP that is bound and no more. */
+int sock_reserve(
+    enum sock_proto proto, const struct addr *a, const struct sock_opts *o);
 
 /* Client side: a non-blocking socket connected (UDP) or connecting (TCP). */
 int sock_connect(

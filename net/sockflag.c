@@ -56,6 +56,13 @@ sockflag_set_device(int fd, const char *device)
 }
 
 int
+sockflag_set_ifindex(int fd, int index)
+{
+	return setsockopt(
+	    fd, SOL_SOCKET, SO_BINDTOIFINDEX, &index, sizeof index);
+}
+
+int
 sockflag_set_cpu(int fd, int cpu)
 {
 	return setsockopt(fd, SOL_SOCKET, SO_INCOMING_CPU, &cpu, sizeof cpu);

@@ -22,6 +22,7 @@ int sockflag_get(int fd, enum sockflag flag); /* 1, 0, or -1 with errno */
 int sockflag_set(int fd, enum sockflag flag, bool on);
 
 int sockflag_set_device(int fd, const char *device); /* SO_BINDTODEVICE */
+int sockflag_set_ifindex(int fd, int index); /* SO_BINDTOIFINDEX */
 int sockflag_set_cpu(int fd, int cpu); /* SO_INCOMING_CPU */
 int sockflag_cpu(int fd); /* -1: none */
 

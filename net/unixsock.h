@@ -30,8 +30,8 @@ struct unixsock_place {
 
 /* Makes the directory of `path` for that user where it is missing; a failure
  * shows at once when one listens there. */
-void unixsock_make_directory(
-    const struct unixsock_place *p, uid_t uid, gid_t gid);
+void
+unixsock_make_directory(const struct unixsock_place *p, uid_t uid, gid_t gid);
 
 /*
  * Listens there, non-blocking. The file of a daemon that is dead is replaced;

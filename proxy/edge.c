@@ -378,6 +378,17 @@ edge_pause(struct edge_set *set, size_t app)
 	}
 }
 
+static int
+listen_again(const struct edge_set *set, size_t socket)
+{
+	struct guard *guard = set->source->guard;
+
+	if (guard != NULL)
+		return guard_listen_again(
+		    guard, set->fds[socket * set->queues]);
+	return each_queue(set, socket, tcp_listen_again);
+}
+
 int
 edge_resume(struct edge_set *set, const struct edge_set *old, size_t app)
 {
@@ -388,7 +399,7 @@ edge_resume(struct edge_set *set, const struct edge_set *old, size_t app)
 
 		if (!is_tcp_of(s, app) || !s->paused)
 			continue;
-		if (each_queue(set, i, tcp_listen_again) != 0 ||
+		if (listen_again(set, i) != 0 ||
 		    edge_range_again(set, old, i) != 0)
 			return -1;
 		s->paused = false;

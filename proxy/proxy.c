@@ -275,7 +275,7 @@ proxy_new(const char *config, bool rehearse)
 	p->source.rehearse = rehearse;
 	if (listener_begin(
 		&p->source, (enum sharing_mode)p->started->sharing.mode) != 0 ||
-	    proxy_open_dispatch(p) != 0)
+	    proxy_open_guard(p) != 0 || proxy_open_dispatch(p) != 0)
 		goto fail;
 	edges = proxy_edge_options(p, p->started);
 	if (edge_open(&p->edges, NULL, p->started->app, p->started->apps,
@@ -502,6 +502,7 @@ init_loop(struct proxy *p)
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	ev_timer_init(&p->tick, tick_event, 0, TICK_S);
 	p->tick.data = p;
+	proxy_watch_guard(p);
 	return 0;
 }
 

@@ -49,6 +49,7 @@ struct proxy {
 	struct ev_loop *loop;
 	ev_signal signals[SIGNALS];
 	ev_timer tick;
+	ev_io guarded;
 };
 
 /* From the file; NULL after log_error lines. */
@@ -86,6 +87,13 @@ proxy_edge_options(const struct proxy *p, const struct proxy_settings *s);
 
 /* Hands the workers what they serve, as it is now. 0, or -1 with errno. */
 int proxy_configure(struct proxy *p);
+
+/* ---- proxy_guard.c ---- */
+
+/* Before sockets are bound; told. -1: that cannot be. */
+int proxy_open_guard(struct proxy *p);
+/* On the main loop from now on. */
+void proxy_watch_guard(struct proxy *p);
 
 /* ---- proxy_drain.c ---- */
 

@@ -19,7 +19,6 @@
 #define PROXY_WORKERS_MAX 256
 #define PROXY_RESOLVERS_MAX 8
 
-/* Guarded without its handshake (not built yet) is the same as off. */
 /* How a range of ports is listened on. */
 enum proxy_ranges {
 	PROXY_RANGES_AUTO = 0, /* dispatch where it can be had */

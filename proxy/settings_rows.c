@@ -184,9 +184,9 @@ static const struct schema_row app_rows[] = {
 static const struct schema_row sharing_rows[] = {
 	{ "mode", SCHEMA_ENUM, .offset = offsetof(struct proxy_sharing, mode),
 	    .words = sharing_words, .fallback = "off",
-	    .help = "off, open, reuseport, activation; guarded is as off" },
+	    .help = "off, guarded, open, reuseport or activation" },
 	{ "peer", SCHEMA_STRING, .offset = offsetof(struct proxy_sharing, peer),
-	    .help = "for the other modes" },
+	    .help = "guarded: where the time server is met" },
 	{ 0 },
 };
 

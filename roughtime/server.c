@@ -171,6 +171,7 @@ server_new(const struct server_options *o)
 	if (start_keyholder(s) != 0 ||
 	    listener_begin(
 		&s->source, (enum sharing_mode)s->started->sharing.mode) != 0 ||
+	    server_open_guard(s) != 0 ||
 	    listen_open(&s->listeners, s->started, settings_workers(s->started),
 		&s->source) != 0 ||
 	    listener_settle(&s->source) != 0 || drop_rights(s->started) != 0 ||
@@ -500,6 +501,7 @@ init_loop(struct server *s)
 		s->keyholder_gone.data = s->keyholder;
 		ev_io_start(s->loop, &s->keyholder_gone);
 	}
+	server_watch_guard(s);
 	return 0;
 }
 

@@ -41,6 +41,7 @@ struct server {
 	ev_signal signals[SIGNALS];
 	ev_timer tick;
 	ev_io keyholder_gone;
+	ev_io guarded;
 };
 
 /* From the file or the options; NULL after log_error lines. */
@@ -50,6 +51,15 @@ void server_drop_settings(struct settings *s); /* NULL is fine */
 /* What worker `index` is to do under `now`; NULL with errno. */
 struct worker_config *server_worker_config(const struct settings *now,
     const struct listen_set *listeners, size_t index);
+
+/* ---- server_guard.c ---- */
+
+/* Before sockets are bound; told. -1: that cannot be. */
+int server_open_guard(struct server *s);
+/* On the main loop from now on. */
+void server_watch_guard(struct server *s);
+
+/* ---- reload.c ---- */
 
 /* SIGHUP: all of it, or nothing. */
 void server_reload(struct server *s);

@@ -28,8 +28,6 @@ enum settings_ingress {
 };
 enum settings_prefer { SETTINGS_PREFER_RFC = 0, SETTINGS_PREFER_DRAFT14 };
 enum settings_short { SETTINGS_SHORT_ANSWER = 0, SETTINGS_SHORT_DROP };
-/* Guarded without its handshake (not built yet) lets nobody in, as off. */
-
 struct settings_listen {
 	struct addr address; /* port set after loading */
 	int64_t port;

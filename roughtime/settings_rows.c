@@ -132,8 +132,9 @@ static const struct schema_row grease_rows[] = {
 static const struct schema_row sharing_rows[] = {
 	{ "mode", SCHEMA_ENUM, IN(sharing_section, mode),
 	    .words = sharing_words, .fallback = "off",
-	    .help = "off, open, reuseport, activation; guarded is as off" },
-	{ "socket", SCHEMA_STRING, IN(sharing_section, socket) },
+	    .help = "off, guarded, open, reuseport or activation" },
+	{ "socket", SCHEMA_STRING, IN(sharing_section, socket),
+	    .help = "guarded: where the proxy is met" },
 	{ "fail", SCHEMA_ENUM, IN(sharing_section, fail), .words = fail_words,
 	    .fallback = "open" },
 	{ 0 },

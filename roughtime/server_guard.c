@@ -1,0 +1,56 @@
+/* sharing: guarded, the time server's end. */
+#include "roughtime/server_state.h"
+
+#include "base/log.h"
+#include "base/priv.h"
+#include "net/sharing.h"
+
+/* Before sockets are bound, as peers may have to make way. A socket of the
+ * default's place may be another server's: that is no reason not to start. */
+int
+server_open_guard(struct server *s)
+{
+	const struct settings_sharing_section *sharing = &s->started->sharing;
+	struct guard_setup setup = { .name = "roughtimed",
+		.path =
+		    sharing->socket != NULL ? sharing->socket : SHARING_SOCKET,
+		.listens = true,
+		.rehearse = s->source.rehearse };
+	char why[GUARD_WHY_LEN];
+
+	if (sharing->mode != SHARING_GUARDED)
+		return 0;
+	if (priv_becomes(s->started->user, &setup.owner, &setup.group) != 0)
+		return -1;
+	s->source.guard = guard_open(&setup, why);
+	if (s->source.guard != NULL)
+		return 0;
+	if (sharing->socket != NULL && !s->source.rehearse) {
+		log_error("sharing.socket: %s: %s", setup.path, why);
+		return -1;
+	}
+	log_info(
+	    "sharing: no other daemon can be met: %s: %s", setup.path, why);
+	return 0;
+}
+
+static void
+guard_event(struct ev_loop *loop, ev_io *w, int events)
+{
+	struct server *s = w->data;
+
+	(void)loop;
+	(void)events;
+	guard_serve(s->source.guard);
+}
+
+void
+server_watch_guard(struct server *s)
+{
+	if (s->source.guard == NULL)
+		return;
+	ev_io_init(
+	    &s->guarded, guard_event, guard_fd(s->source.guard), EV_READ);
+	s->guarded.data = s;
+	ev_io_start(s->loop, &s->guarded);
+}

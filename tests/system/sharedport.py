@@ -1,0 +1,144 @@
+"""One port, two daemons, on a host of their own that a client asks over a wire:
+the time server on all addresses, customers' applications on some of them."""
+import errno
+import socket
+import subprocess
+import sys
+
+import harness
+from proxyharness import L4proxyd, Origin, echo, read_exactly
+from udporigin import UdpOrigin
+
+PORT = 2002
+TIME = {4: "192.0.2.1", 6: "2001:db8::1"}  # the time server keeps these
+EDGE = {4: "192.0.2.9", 6: "2001:db8::9"}  # a customer's
+MORE = {4: "192.0.2.8", 6: "2001:db8::8"}  # another's, later
+ORIGIN = "127.0.0.11"
+NOBODY, STRANGER = 65534, 31337
+
+
+class SharedPort:
+    """Both daemons, not started; their place and who looks at it."""
+
+    def __init__(self, world, directory, identity, transports=("udp", "tcp"),
+                 versions=(4, 6), time=None, proxy=None):
+        self.identity, self.versions = identity, versions
+        self.transports = transports
+        places = [m[v] + ("/24" if v == 4 else "/64")
+                  for m in (TIME, EDGE, MORE) for v in (4, 6)]
+        self.server = world.host("server", *places)
+        self.client = world.host("client", "192.0.2.100/24",
+                                 "2001:db8::100/64")
+        self.tcp_origin = self.on_server(lambda: Origin(echo, ORIGIN))
+        self.udp_origin = self.on_server(lambda: UdpOrigin(address=ORIGIN))
+        prefix = ("ip", "netns", "exec", self.server)
+        config = harness.base_config(
+            PORT, [identity], workers=2,
+            sharing={"mode": "guarded", "socket": str(directory / "guard")})
+        config["listen"] = [
+            {"address": {4: "0.0.0.0", 6: "::"}[v], "port": PORT,
+             "transports": list(transports)} for v in versions]
+        config.update(time or {})
+        self.time = harness.Roughtimed(directory, config, prefix=prefix)
+        self.proxy = L4proxyd(
+            directory, self.applications(EDGE), prefix=prefix,
+            **{"drain_s": 0, "sharing": {"mode": "guarded",
+                                         "peer": str(directory / "guard")},
+               **(proxy or {})})
+
+    def applications(self, *edges):
+        return [{"name": f"{t}-{i}", "protocol": f"{t}/{PORT}",
+                 "edge_ips": [e[v] for v in self.versions],
+                 "origin_direct": [f"{t}://{ORIGIN}:{self.origin(t).port}"]}
+                for t in self.transports for i, e in enumerate(edges)]
+
+    def origin(self, transport):
+        return self.udp_origin if transport == "udp" else self.tcp_origin
+
+    def on_server(self, make):
+        return harness.inside(self.server, make)
+
+    def on_client(self, make):
+        return harness.inside(self.client, make)
+
+    def tells_the_time(self, hosts=TIME):
+        for v in self.versions:
+            for kind in (harness.Udp, harness.Tcp):
+                if kind.__name__.lower() not in self.transports:
+                    continue
+                with self.on_client(lambda: kind(hosts[v], PORT)) as c:
+                    c.verified(self.identity.public)
+
+    def echoes(self, hosts=EDGE, word=b"customer"):
+        for v in self.versions:
+            with self.on_client(lambda: harness.Udp(hosts[v], PORT)) as c:
+                assert c.ask(word) == word
+            if "tcp" not in self.transports:
+                continue
+            with self.on_client(lambda: harness.Tcp(hosts[v], PORT)) as c:
+                c.send(word)
+                assert read_exactly(c.socket, len(word)) == word
+
+    def both(self):
+        self.tells_the_time()
+        self.echoes()
+
+    @staticmethod
+    def start_again(daemon, wait=True):
+        """Ready means a line of this start: not one of the start before."""
+        daemon.log_path.unlink()
+        daemon.start(wait)
+
+    @staticmethod
+    def test(daemon):
+        """-t, in its place."""
+        return subprocess.run(
+            [*daemon.prefix, daemon.program, "-t", *daemon.command()],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            timeout=harness.PATIENCE_S)
+
+    def stop(self):
+        for daemon in (self.proxy, self.time):
+            if daemon.child is not None:
+                daemon.stop()
+        self.tcp_origin.close()
+        self.udp_origin.close()
+
+    def binds(self, uid, tries):
+        """Of (transport, host, flag) those with which a process of `uid` on
+        that host gets the port."""
+        code = ("import os, socket\n"
+                f"os.setuid({uid})\n"
+                f"for family, kind, host, flag, name in {tries}:\n"
+                "    s = socket.socket(family, kind)\n"
+                "    s.setsockopt(socket.SOL_SOCKET, flag, 1)\n"
+                "    try:\n"
+                f"        s.bind((host, {PORT}))\n"
+                "        if kind == socket.SOCK_STREAM:\n"
+                "            s.listen()\n"
+                "        print(name)\n"
+                "    except OSError as e:\n"
+                f"        assert e.errno == {errno.EADDRINUSE}, e\n"
+                "    s.close()\n")
+        p = subprocess.run(["ip", "netns", "exec", self.server,
+                            sys.executable, "-c", code], check=True,
+                           stdout=subprocess.PIPE, text=True)
+        return p.stdout.splitlines()
+
+    def nobody_else_gets_in(self):
+        tries = [(int(family(host)), kind(transport), host, flag,
+                  f"{transport} {host} flag {flag}")
+                 for transport in self.transports for v in self.versions
+                 for host in (TIME[v], EDGE[v], {4: "0.0.0.0", 6: "::"}[v])
+                 for flag in (socket.SO_REUSEADDR, socket.SO_REUSEPORT)]
+        for uid in NOBODY, STRANGER:
+            assert self.binds(uid, tries) == []
+
+
+def family(host):
+    return socket.AF_INET6 if ":" in host else socket.AF_INET
+
+
+def kind(transport):
+    return int(socket.SOCK_DGRAM if transport == "udp"
+               else socket.SOCK_STREAM)

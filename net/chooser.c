@@ -1,22 +1,15 @@
 #include "net/chooser.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <linux/bpf.h>
 #include <linux/filter.h>
 #include <stddef.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
-#define R(n) BPF_REG_##n
+#include "net/bpfcall.h"
 
-static int
-bpf(enum bpf_cmd command, union bpf_attr *attr)
-{
-	return (int)syscall(SYS_bpf, command, attr, sizeof *attr);
-}
+#define R(n) BPF_REG_##n
 
 /* A map of one socket. */
 static int
@@ -32,14 +25,14 @@ make_map(int socket)
 	attr.key_size = sizeof key;
 	attr.value_size = sizeof value;
 	attr.max_entries = 1;
-	fd = bpf(BPF_MAP_CREATE, &attr);
+	fd = bpf_call(BPF_MAP_CREATE, &attr);
 	if (fd < 0)
 		return -1;
 	memset(&attr, 0, sizeof attr);
 	attr.map_fd = (uint32_t)fd;
 	attr.key = (uint64_t)(uintptr_t)&key;
 	attr.value = (uint64_t)(uintptr_t)&value;
-	if (bpf(BPF_MAP_UPDATE_ELEM, &attr) == 0)
+	if (bpf_call(BPF_MAP_UPDATE_ELEM, &attr) == 0)
 		return fd;
 	close(fd);
 	return -1;
@@ -91,7 +84,7 @@ load(int map, uint16_t port)
 	attr.insns = (uint64_t)(uintptr_t)code;
 	attr.insn_cnt = sizeof code / sizeof *code;
 	attr.license = (uint64_t)(uintptr_t) "GPL"; /* the helpers ask for it */
-	return bpf(BPF_PROG_LOAD, &attr);
+	return bpf_call(BPF_PROG_LOAD, &attr);
 }
 
 static int
@@ -103,7 +96,7 @@ attach(int program, int netns)
 	attr.link_create.prog_fd = (uint32_t)program;
 	attr.link_create.target_fd = (uint32_t)netns;
 	attr.link_create.attach_type = BPF_SK_LOOKUP;
-	return bpf(BPF_LINK_CREATE, &attr);
+	return bpf_call(BPF_LINK_CREATE, &attr);
 }
 
 /* The program holds its map, the link its program. */
@@ -135,23 +128,4 @@ chooser_steer(int socket, unsigned int member)
 
 	return setsockopt(socket, SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF,
 	    &program, sizeof program);
-}
-
-int
-chooser_count(void)
-{
-	union bpf_attr attr;
-	int netns = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
-	int result, saved;
-
-	if (netns < 0)
-		return -1;
-	memset(&attr, 0, sizeof attr);
-	attr.query.target_fd = (uint32_t)netns;
-	attr.query.attach_type = BPF_SK_LOOKUP;
-	result = bpf(BPF_PROG_QUERY, &attr);
-	saved = errno;
-	close(netns);
-	errno = saved;
-	return result < 0 ? -1 : (int)attr.query.prog_cnt;
 }

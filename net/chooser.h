@@ -20,7 +20,4 @@ int chooser_attach(int netns, int socket, uint16_t port);
  */
 int chooser_steer(int socket, unsigned int member);
 
-/* How many such programs this network has, of whomever; -1 with errno. */
-int chooser_count(void);
-
 #endif

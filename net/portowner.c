@@ -1,40 +1,14 @@
 #include "net/portowner.h"
 
-#include <ctype.h>
-#include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "net/procfd.h"
 #include "net/sockflag.h"
-
-#define LINKS_MAX (1u << 20) /* descriptors looked at in /proc */
-
-/* Whatever a process calls itself becomes one printable word. */
-static void
-read_command(char command[static 64], int proc, const char *pid)
-{
-	char path[64];
-	ssize_t n = 0;
-	int fd;
-
-	snprintf(path, sizeof path, "%.32s/comm", pid);
-	fd = openat(proc, path, O_RDONLY | O_CLOEXEC);
-	if (fd >= 0) {
-		n = read(fd, command, 63);
-		close(fd);
-	}
-	n = n > 0 && command[n - 1] == '\n' ? n - 1 : n;
-	command[n > 0 ? n : 0] = '\0';
-	for (char *c = command; *c != '\0'; c++)
-		if (!isprint((unsigned char)*c))
-			*c = '?';
-}
 
 /*
  * The last part of the control group that is a unit's name: "0::/system.slice/
@@ -42,21 +16,13 @@ read_command(char command[static 64], int proc, const char *pid)
  * length.
  */
 static void
-read_unit(char unit[static 64], int proc, const char *pid)
+read_unit(char unit[static 64], const struct procfd *f)
 {
-	char path[64], line[256];
+	char line[256];
 	const char *name;
 	size_t len;
-	ssize_t n = 0;
-	int fd;
 
-	snprintf(path, sizeof path, "%.32s/cgroup", pid);
-	fd = openat(proc, path, O_RDONLY | O_CLOEXEC);
-	if (fd >= 0) {
-		n = read(fd, line, sizeof line - 1);
-		close(fd);
-	}
-	line[n > 0 ? n : 0] = '\0';
+	procfd_read(f, "cgroup", line, sizeof line);
 	line[strcspn(line, "\n")] = '\0';
 	name = strrchr(line, '/');
 	len = name != NULL ? strlen(name + 1) : 0;
@@ -101,73 +67,50 @@ read_flags(struct portscan_socket *s)
 	close(fd);
 }
 
+struct search {
+	struct portscan_socket *sockets;
+	size_t n, named;
+};
+
 /* A descriptor's link reads "socket:[123456]". */
 static struct portscan_socket *
-match(int dir, const char *name, struct portscan_socket *out, size_t n)
+match(const struct search *k, const struct procfd *f)
 {
-	char link[64], *end;
-	ssize_t len = readlinkat(dir, name, link, sizeof link - 1);
 	unsigned long inode;
+	char link[64], *end;
 
-	if (len < 9 || memcmp(link, "socket:[", 8) != 0)
+	if (procfd_link(f, link, sizeof link) < 9 ||
+	    memcmp(link, "socket:[", 8) != 0)
 		return NULL;
-	link[len] = '\0';
 	inode = strtoul(link + 8, &end, 10);
-	for (size_t i = 0; *end == ']' && i < n; i++)
-		if (out[i].inode == inode && out[i].pid == 0)
-			return &out[i];
+	for (size_t i = 0; *end == ']' && i < k->n; i++)
+		if (k->sockets[i].inode == inode && k->sockets[i].pid == 0)
+			return &k->sockets[i];
 	return NULL;
 }
 
-/* Looks at the descriptors of one process; returns how many owners it gave. */
-static size_t
-search_process(int proc, const char *pid, struct portscan_socket *out, size_t n,
-    unsigned int *links)
+static bool
+visit(void *context, const struct procfd *f)
 {
-	char path[64];
-	struct dirent *entry;
-	size_t named = 0;
-	DIR *d;
-	int fd;
+	struct search *k = context;
+	struct portscan_socket *s = match(k, f);
 
-	snprintf(path, sizeof path, "%.32s/fd", pid);
-	fd = openat(proc, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	d = fd >= 0 ? fdopendir(fd) : NULL;
-	if (d == NULL) {
-		if (fd >= 0)
-			close(fd);
-		return 0; /* gone, or not ours to see */
-	}
-	while ((entry = readdir(d)) != NULL && ++*links < LINKS_MAX) {
-		struct portscan_socket *s = match(fd, entry->d_name, out, n);
-
-		if (s == NULL)
-			continue;
-		s->pid = (pid_t)strtol(pid, NULL, 10);
-		s->fd = (int)strtol(entry->d_name, NULL, 10);
-		read_command(s->command, proc, pid);
-		read_unit(s->unit, proc, pid);
-		read_flags(s);
-		named++;
-	}
-	closedir(d);
-	return named;
+	if (s == NULL)
+		return true;
+	s->pid = procfd_pid(f);
+	s->fd = procfd_number(f);
+	procfd_command(f, s->command);
+	read_unit(s->unit, f);
+	read_flags(s);
+	return ++k->named < k->n;
 }
 
 void
 portowner_find(struct portscan_socket *out, size_t n)
 {
-	DIR *proc = n > 0 ? opendir("/proc") : NULL;
-	unsigned int links = 0;
-	struct dirent *entry;
-	size_t named = 0;
+	struct search k = { .sockets = out, .n = n };
 
-	if (proc == NULL)
-		return;
-	while (
-	    named < n && links < LINKS_MAX && (entry = readdir(proc)) != NULL)
-		if (isdigit((unsigned char)entry->d_name[0]))
-			named += search_process(
-			    dirfd(proc), entry->d_name, out, n, &links);
-	closedir(proc);
+	/* without /proc nobody is named */
+	if (n > 0)
+		(void)procfd_walk(visit, &k);
 }

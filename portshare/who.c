@@ -1,22 +1,13 @@
 /* `portshare who`: which live socket gets a datagram, or a connection. */
+#include "portshare/who.h"
+
 #include <errno.h>
 #include <ifaddrs.h>
 #include <net/if.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "base/log.h"
-#include "net/chooser.h"
 #include "portshare/command.h"
-#include "portshare/place.h"
-
-struct answer {
-	const struct place *place;
-	struct portlook look;
-	struct portrules_packet packet;
-	struct portrules_delivery delivery;
-	int programs; /* sk_lookup, -1: we may not know */
-};
 
 /*
  * By which device: a packet from this host counts as come in by the device
@@ -48,10 +39,10 @@ device_of(const struct addr *a)
 }
 
 static void
-make_packet(struct answer *a)
+make_packet(struct who *w)
 {
-	const struct place *p = a->place;
-	struct portrules_packet *k = &a->packet;
+	const struct place *p = w->place;
+	struct portrules_packet *k = &w->packet;
 
 	k->proto = p->proto;
 	k->to = p->address;
@@ -63,102 +54,87 @@ make_packet(struct answer *a)
 		addr_set_port(&k->from, 0);
 }
 
+/* The programs are asked unless a connected socket comes first. */
 static int
-look(struct answer *a)
+look_at_programs(struct who *w)
 {
-	if (portlook_scan(
-		&a->look, a->place->proto, addr_port(&a->place->address)) < 0)
+	int n;
+
+	chosen_look(&w->chosen, w->place->proto, &w->place->address);
+	if (w->delivery.level == PORTRULES_FOUR_TUPLE)
+		return 0;
+	w->decider = chosen_decider(&w->chosen);
+	if (w->decider == NULL || w->decider->n == 0)
+		return 0;
+	n = portscan_cookies(
+	    w->place->proto, w->decider->cookies, w->decider->n, w->named);
+	if (n < 0)
 		return -1;
-	make_packet(a);
-	a->delivery = portrules_deliver(&a->look.rules, &a->packet);
-	a->programs = chooser_count();
+	w->named_n = (size_t)n;
 	return 0;
 }
 
+int
+who_look(struct who *w, const struct place *p)
+{
+	memset(w, 0, sizeof *w);
+	w->place = p;
+	if (portlook_scan(&w->look, p->proto, addr_port(&p->address)) < 0)
+		return -1;
+	make_packet(w);
+	w->delivery = portrules_deliver(&w->look.rules, &w->packet);
+	return look_at_programs(w);
+}
+
+void
+who_free(struct who *w)
+{
+	portlook_free(&w->look);
+}
+
 static bool
-is_winner(const struct answer *a, size_t i)
+is_named(const struct who *w, const struct portscan_socket *s)
 {
-	return portrules_receives(&a->look.rules, &a->packet, &a->delivery, i);
+	for (size_t i = 0; i < w->decider->n; i++)
+		if (w->decider->cookies[i] == s->cookie)
+			return true;
+	return false;
 }
 
-static void
-tell_warnings(const struct answer *a)
+bool
+who_receives(const struct who *w, size_t i)
 {
-	if (a->programs > 0 && a->delivery.level != PORTRULES_FOUR_TUPLE)
-		printf("  beware:  %d sk_lookup program%s choose%s before rule "
-		       "3; which socket cannot be told from outside\n",
-		    a->programs, a->programs == 1 ? "" : "s",
-		    a->programs == 1 ? "s" : "");
-	if (a->programs < 0)
-		printf("  unsure:  whether an sk_lookup program chooses is for "
-		       "root to see\n");
-	if (a->look.blind > 0)
-		printf("  unsure:  flags of %zu socket%s are not visible to us "
-		       "and taken as none\n",
-		    a->look.blind, a->look.blind == 1 ? "" : "s");
-	if (a->look.total > a->look.n)
-		printf("  note:    %zu sockets on the port, %zu looked at\n",
-		    a->look.total, a->look.n);
+	if (w->decider != NULL)
+		return is_named(w, &w->look.found[i]);
+	return portrules_receives(&w->look.rules, &w->packet, &w->delivery, i);
 }
 
-static void
-tell(const struct answer *a)
+bool
+who_is_heard(const struct who *w)
 {
-	const struct portrules_delivery *d = &a->delivery;
-	char name[128], owner[512];
-	size_t n = 0;
-
-	place_name(name, sizeof name, a->place->proto, &a->place->address);
-	if (d->winner == PORTRULES_NOBODY)
-		printf("%s: nobody\n", name);
-	else
-		printf("%s goes to\n", name);
-	for (size_t i = 0; i < a->look.n; i++)
-		if (is_winner(a, i))
-			printf("  %s\n",
-			    place_owner(
-				owner, sizeof owner, &a->look.found[i]));
-	printf("  %s", portrules_level_say(d->level));
-	if (d->winner != PORTRULES_NOBODY && d->tie != PORTRULES_ONLY)
-		printf("; %s", portrules_tie_say(d->tie));
-	putchar('\n');
-	for (size_t i = 0; i < a->look.n; i++)
-		if (!is_winner(a, i) && n++ < 8)
-			printf("  not:     %s\n",
-			    place_owner(
-				owner, sizeof owner, &a->look.found[i]));
-	tell_warnings(a);
+	return w->decider != NULL ? w->named_n > 0
+				  : w->delivery.winner != PORTRULES_NOBODY;
 }
 
-static void
-tell_json(const struct answer *a)
+enum portrules_level
+who_level(const struct who *w)
 {
-	const struct portrules_delivery *d = &a->delivery;
-	json_t *winners = json_array(), *others = json_array(), *o;
-	char address[ADDR_STR_LEN];
+	return w->decider != NULL ? PORTRULES_SK_LOOKUP : w->delivery.level;
+}
 
-	for (size_t i = 0; i < a->look.n; i++)
-		json_array_append_new(is_winner(a, i) ? winners : others,
-		    place_owner_json(&a->look.found[i]));
-	o = json_pack("{s:s, s:s, s:s, s:s, s:s, s:b, s:o, s:o, s:i}",
-	    "protocol", place_proto_str(a->place->proto), "address",
-	    addr_format(address, &a->place->address), "level",
-	    portrules_level_str(d->level), "tie", portrules_tie_str(d->tie),
-	    "rule", portrules_level_say(d->level), "split", d->split,
-	    "receivers", winners, "others", others, "flags_unseen",
-	    (int)a->look.blind);
-	json_object_set_new(o, "sk_lookup_programs",
-	    a->programs < 0 ? json_null() : json_integer(a->programs));
-	json_dumpf(o, stdout, JSON_INDENT(2));
-	putchar('\n');
-	json_decref(o);
+enum portrules_tie
+who_tie(const struct who *w)
+{
+	if (w->decider == NULL)
+		return w->delivery.tie;
+	return w->named_n > 1 ? PORTRULES_GROUP : PORTRULES_ONLY;
 }
 
 int
 who_command(int argc, char **argv)
 {
+	static struct who w;
 	struct place p;
-	struct answer a = { .place = &p };
 	int status = place_parse(&p, false, argc, argv);
 
 	if (status != COMMAND_GOOD)
@@ -171,15 +147,14 @@ who_command(int argc, char **argv)
 		return command_usage("a packet goes to one address, not to a "
 				     "wildcard",
 		    "");
-	if (look(&a) < 0) {
+	if (who_look(&w, &p) < 0) {
 		log_error("the sockets of this host cannot be seen: %s",
 		    strerror(errno));
 		status = COMMAND_FAILED;
 	} else {
-		(p.json ? tell_json : tell)(&a);
-		status = a.delivery.winner != PORTRULES_NOBODY ? COMMAND_GOOD
-							       : COMMAND_NO;
+		(p.json ? who_tell_json : who_tell)(&w);
+		status = who_is_heard(&w) ? COMMAND_GOOD : COMMAND_NO;
 	}
-	portlook_free(&a.look);
+	who_free(&w);
 	return status;
 }

@@ -246,3 +246,14 @@ addr_prefix_key(uint8_t key[static ADDR_KEY_LEN], const struct addr *a,
 	    4);
 	mask(key + 1, 4, prefix4);
 }
+
+bool
+addr_in_prefix(
+    const struct addr *a, const struct addr *prefix, unsigned int bits)
+{
+	uint8_t ka[ADDR_KEY_LEN], kp[ADDR_KEY_LEN];
+
+	addr_prefix_key(ka, a, bits, bits);
+	addr_prefix_key(kp, prefix, bits, bits);
+	return memcmp(ka, kp, sizeof ka) == 0;
+}

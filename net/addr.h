@@ -47,4 +47,8 @@ bool addr_equal(const struct addr *a, const struct addr *b);
 void addr_prefix_key(uint8_t key[static ADDR_KEY_LEN], const struct addr *a,
     unsigned int prefix4, unsigned int prefix6);
 
+/* Whether the first `bits` of both are the same, family and all. */
+bool addr_in_prefix(
+    const struct addr *a, const struct addr *prefix, unsigned int bits);
+
 #endif

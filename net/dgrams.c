@@ -196,7 +196,7 @@ take(struct dgrams *d, unsigned int i)
 	g->segment = 0;
 	g->owner = DGRAMS_NONE;
 	g->local.sa.sa_family = AF_UNSPEC;
-	g->group = false;
+	g->group = g->raw = false;
 	if (h->msg_controllen > 0)
 		read_control(g, h);
 }
@@ -258,7 +258,8 @@ join(const struct dgrams *d, const uint8_t *which, unsigned int n)
 	uint32_t total = first->len, last = first->len;
 	unsigned int k = 1;
 
-	if (!d->segment || first->segment > 0 || first->len > SEGMENT_LEN_MAX)
+	if (!d->segment || first->raw || first->segment > 0 ||
+	    first->len > SEGMENT_LEN_MAX)
 		return 1;
 	for (; k < n && k < SEGMENT_COUNT_MAX; k++) {
 		const struct dgram *g = &d->at[which[k]];

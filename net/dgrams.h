@@ -42,6 +42,7 @@ struct dgram {
 	 * asks for it (sock_udp_asked). Family 0: the socket is bound to it. A named send leaves from here. */
 	struct addr local;
 	bool group; /* came to a broadcast or multicast address */
+	bool raw; /* a UDP header is in front (net/rawudp): sent alone */
 };
 
 struct dgrams {

@@ -4,6 +4,7 @@
  * claims, in its network namespace. What matches no rule passes untouched.
  */
 #include <linux/bpf.h>
+#include <linux/errno.h>
 #include <linux/in.h>
 
 #include <bpf/bpf_endian.h>
@@ -77,6 +78,7 @@ dispatch(struct bpf_sk_lookup *ctx)
 	struct dispatch_key key;
 	struct bpf_sock *sk;
 	__u32 slot = 0;
+	long error;
 
 	t = bpf_map_lookup_elem(&dispatch_rules, &slot);
 	if (t == NULL)
@@ -90,15 +92,16 @@ dispatch(struct bpf_sk_lookup *ctx)
 	if (e == NULL)
 		return SK_PASS;
 	if (e->sockets == 0)
-		return SK_DROP;
+		return e->slot == DISPATCH_PASS ? SK_PASS : SK_DROP;
 	slot = e->slot + flow_hash(ctx, t->seed) % e->sockets;
 	sk = bpf_map_lookup_elem(&dispatch_socks, &slot);
-	if (sk == NULL)
-		return SK_PASS; /* its owner has closed it */
-	/* Fails when a program before this one has chosen: that one stays. */
-	(void)bpf_sk_assign(ctx, sk, BPF_SK_LOOKUP_F_NO_REUSEPORT);
+	if (sk == NULL) /* its owner has closed it, or has died */
+		return t->closed ? SK_DROP : SK_PASS;
+	error = bpf_sk_assign(ctx, sk, BPF_SK_LOOKUP_F_NO_REUSEPORT);
 	bpf_sk_release(sk);
-	return SK_PASS;
+	/* A program before this one has chosen, and that stays; or the socket
+	 * does not listen just now. */
+	return error != 0 && error != -EEXIST && t->closed ? SK_DROP : SK_PASS;
 }
 
 char dispatch_license[] SEC("license") = "ISC";

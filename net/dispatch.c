@@ -19,6 +19,12 @@ dispatch_close(struct dispatch *d)
 	(void)d;
 }
 
+void
+dispatch_fail_closed(struct dispatch *d)
+{
+	(void)d;
+}
+
 int
 dispatch_add(struct dispatch *d, const int *fds, size_t n)
 {
@@ -56,8 +62,6 @@ dispatch_rival(const struct dispatch *d, const struct dispatch_rule *r)
 
 #else
 
-#include <bpf/bpf.h>
-#include <bpf/libbpf.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/membarrier.h>
@@ -69,6 +73,8 @@ dispatch_rival(const struct dispatch *d, const struct dispatch_rule *r)
 #include <time.h>
 #include <unistd.h>
 
+#include "net/dispatch_inner.h"
+
 #define RIVALS_MAX 64 /* programs of one network namespace (the kernel's) */
 #define MAPS_MAX 8 /* maps of one of them that are looked at */
 
@@ -79,15 +85,6 @@ __asm__(".section .rodata\n"
 	"dispatch_object_end: .byte 0\n"
 	".previous\n");
 extern const char dispatch_object[], dispatch_object_end[];
-
-struct dispatch {
-	struct bpf_object *object;
-	struct bpf_link *link;
-	struct dispatch_table *table; /* shared with the program */
-	int sockets; /* the map's descriptor, the object's */
-	int netns;
-	uint32_t cursor; /* where free slots are looked for */
-};
 
 /* ---- opening ---- */
 
@@ -101,8 +98,8 @@ say_nothing(enum libbpf_print_level level, const char *format, va_list ap)
 	return 0;
 }
 
-static int
-fail(char why[static DISPATCH_WHY_LEN], const char *what, int error)
+int
+dispatch_fault(char why[static DISPATCH_WHY_LEN], const char *what, int error)
 {
 	if (error == EPERM || error == EACCES)
 		snprintf(why, DISPATCH_WHY_LEN,
@@ -114,6 +111,14 @@ fail(char why[static DISPATCH_WHY_LEN], const char *what, int error)
 }
 
 static int
+copy_of_map(const struct dispatch *d, const char *name)
+{
+	int fd = bpf_object__find_map_fd_by_name(d->object, name);
+
+	return fcntl(fd, F_DUPFD_CLOEXEC, 3);
+}
+
+static int
 load(struct dispatch *d, char why[static DISPATCH_WHY_LEN])
 {
 	size_t len = (size_t)(dispatch_object_end - dispatch_object);
@@ -121,29 +126,38 @@ load(struct dispatch *d, char why[static DISPATCH_WHY_LEN])
 
 	d->object = bpf_object__open_mem(dispatch_object, len, NULL);
 	if (d->object == NULL)
-		return fail(why, "reading the program", errno);
+		return dispatch_fault(why, "reading the program", errno);
 	error = -bpf_object__load(d->object);
 	if (error != 0)
-		return fail(why, "loading the program", error);
-	d->sockets =
-	    bpf_object__find_map_fd_by_name(d->object, "dispatch_socks");
+		return dispatch_fault(why, "loading the program", error);
+	d->rules = copy_of_map(d, "dispatch_rules");
+	d->sockets = copy_of_map(d, "dispatch_socks");
+	if (d->rules < 0 || d->sockets < 0)
+		return dispatch_fault(why, "the program's maps", errno);
 	return 0;
 }
 
 /* Pages of the map, so that no rule takes a system call. */
-static int
-share_table(struct dispatch *d, char why[static DISPATCH_WHY_LEN])
+int
+dispatch_share_table(struct dispatch *d, char why[static DISPATCH_WHY_LEN])
 {
-	int fd = bpf_object__find_map_fd_by_name(d->object, "dispatch_rules");
-	void *at = mmap(
-	    NULL, sizeof *d->table, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	void *at = mmap(NULL, sizeof *d->table, PROT_READ | PROT_WRITE,
+	    MAP_SHARED, d->rules, 0);
 
 	if (at == MAP_FAILED)
-		return fail(why, "sharing the rules", errno);
+		return dispatch_fault(why, "sharing the rules", errno);
 	d->table = at;
+	return 0;
+}
+
+static int
+begin_table(struct dispatch *d, char why[static DISPATCH_WHY_LEN])
+{
+	if (dispatch_share_table(d, why) != 0)
+		return -1;
 	d->table->pid = (uint32_t)getpid();
 	if (getrandom(&d->table->seed, sizeof d->table->seed, 0) < 0)
-		return fail(why, "getrandom", errno);
+		return dispatch_fault(why, "getrandom", errno);
 	d->table->magic = DISPATCH_MAGIC;
 	return 0;
 }
@@ -154,15 +168,14 @@ attach(struct dispatch *d, char why[static DISPATCH_WHY_LEN])
 	struct bpf_program *p =
 	    bpf_object__find_program_by_name(d->object, "dispatch");
 
-	d->netns = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
-	if (d->netns < 0)
-		return fail(why, "/proc/self/ns/net", errno);
 	d->link = bpf_program__attach_netns(p, d->netns);
-	return d->link != NULL ? 0 : fail(why, "attaching the program", errno);
+	return d->link != NULL
+	    ? 0
+	    : dispatch_fault(why, "attaching the program", errno);
 }
 
 struct dispatch *
-dispatch_open(char why[static DISPATCH_WHY_LEN])
+dispatch_new(char why[static DISPATCH_WHY_LEN])
 {
 	struct dispatch *d = calloc(1, sizeof *d);
 
@@ -170,13 +183,41 @@ dispatch_open(char why[static DISPATCH_WHY_LEN])
 		snprintf(why, DISPATCH_WHY_LEN, "%s", strerror(errno));
 		return NULL;
 	}
-	d->netns = -1;
 	libbpf_set_print(say_nothing);
-	if (load(d, why) == 0 && share_table(d, why) == 0 &&
-	    attach(d, why) == 0)
+	d->rules = d->sockets = -1;
+	d->netns = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+	if (d->netns >= 0)
+		return d;
+	dispatch_fault(why, "/proc/self/ns/net", errno);
+	free(d);
+	return NULL;
+}
+
+int
+dispatch_begin(struct dispatch *d, char why[static DISPATCH_WHY_LEN])
+{
+	return load(d, why) == 0 && begin_table(d, why) == 0 &&
+		attach(d, why) == 0
+	    ? 0
+	    : -1;
+}
+
+struct dispatch *
+dispatch_open(char why[static DISPATCH_WHY_LEN])
+{
+	struct dispatch *d = dispatch_new(why);
+
+	if (d == NULL || dispatch_begin(d, why) == 0)
 		return d;
 	dispatch_close(d);
 	return NULL;
+}
+
+static void
+close_open(int fd)
+{
+	if (fd >= 0)
+		close(fd);
 }
 
 void
@@ -188,9 +229,16 @@ dispatch_close(struct dispatch *d)
 	if (d->table != NULL)
 		munmap(d->table, sizeof *d->table);
 	bpf_object__close(d->object);
-	if (d->netns >= 0)
-		close(d->netns);
+	close_open(d->rules);
+	close_open(d->sockets);
+	close_open(d->netns);
 	free(d);
+}
+
+void
+dispatch_fail_closed(struct dispatch *d)
+{
+	d->table->closed = 1;
 }
 
 /* ---- sockets ---- */
@@ -279,6 +327,17 @@ dispatch_publish(struct dispatch *d)
 
 /* ---- rivals ---- */
 
+bool
+dispatch_is_table(int map)
+{
+	struct bpf_map_info info = { 0 };
+	uint32_t len = sizeof info;
+
+	return bpf_obj_get_info_by_fd(map, &info, &len) == 0 &&
+	    strcmp(info.name, "dispatch_rules") == 0 &&
+	    info.value_size == sizeof(struct dispatch_table);
+}
+
 static pid_t
 meets(int map, const struct dispatch_rule *r)
 {
@@ -287,7 +346,7 @@ meets(int map, const struct dispatch_rule *r)
 	pid_t pid = 0;
 
 	if (copy != NULL && bpf_map_lookup_elem(map, &zero, copy) == 0 &&
-	    copy->magic == DISPATCH_MAGIC &&
+	    copy->magic == DISPATCH_MAGIC && copy->pid != (uint32_t)getpid() &&
 	    dispatch_meets(&copy->bank[copy->active & 1], r))
 		pid = (pid_t)copy->pid;
 	free(copy);
@@ -297,16 +356,12 @@ meets(int map, const struct dispatch_rule *r)
 static pid_t
 look_into_map(uint32_t id, const struct dispatch_rule *r)
 {
-	struct bpf_map_info info = { 0 };
-	uint32_t len = sizeof info;
 	int map = bpf_map_get_fd_by_id(id);
 	pid_t pid = 0;
 
 	if (map < 0)
 		return 0;
-	if (bpf_obj_get_info_by_fd(map, &info, &len) == 0 &&
-	    strcmp(info.name, "dispatch_rules") == 0 &&
-	    info.value_size == sizeof(struct dispatch_table))
+	if (dispatch_is_table(map))
 		pid = meets(map, r);
 	close(map);
 	return pid;
@@ -343,8 +398,7 @@ dispatch_rival(const struct dispatch *d, const struct dispatch_rule *r)
 		return 0;
 	for (uint32_t i = 0; i < n && pid == 0; i++)
 		pid = look_into_program(ids[i], r);
-	/* our own has no rule yet when this is asked, or is no rival */
-	return pid == getpid() ? 0 : pid;
+	return pid;
 }
 
 #endif

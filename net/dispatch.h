@@ -7,8 +7,8 @@
  * Loading and attaching take CAP_BPF and CAP_NET_ADMIN, once. Later the rules
  * are changed in shared memory, and sockets added through a descriptor, both
  * without rights (bpf(2): BPF_MAP_UPDATE_ELEM alone; Linux 5.19 where
- * kernel.unprivileged_bpf_disabled is set). Nothing is pinned: when the last
- * descriptor goes, with the process, the kernel detaches the program.
+ * kernel.unprivileged_bpf_disabled is set). When the last descriptor goes,
+ * with the process, the kernel detaches the program, unless it is pinned.
  */
 #ifndef NET_DISPATCH_H
 #define NET_DISPATCH_H
@@ -27,6 +27,17 @@ struct dispatch; /* opaque: map, link and the memory that they share */
  * and in `why` a sentence, when the build, the kernel or rights lack. */
 struct dispatch *dispatch_open(char why[static DISPATCH_WHY_LEN]);
 void dispatch_close(struct dispatch *d); /* NULL is fine */
+
+/*
+ * The same, pinned in the directory `path` of a bpffs, which is made: rules
+ * outlive the process, and what they match is refused until the next one takes
+ * over here. NULL and `why` also while a process has sockets in it.
+ */
+struct dispatch *
+dispatch_open_pinned(const char *path, char why[static DISPATCH_WHY_LEN]);
+
+/* From now on a rule whose sockets are gone refuses. */
+void dispatch_fail_closed(struct dispatch *d);
 
 /*
  * Puts `n` sockets (UDP: bound, TCP: listening) into slots that follow each

@@ -19,7 +19,8 @@
 #define DISPATCH_SPANS 2048u
 #define DISPATCH_ENTRIES 4096u
 #define DISPATCH_SLOTS 8192u /* sockets; an entry names a run of them */
-#define DISPATCH_MAGIC 0x74736431u /* "tsd1": this layout */
+#define DISPATCH_PASS 0xffffu /* the slot of what is left to other sockets */
+#define DISPATCH_MAGIC 0x74736432u /* "tsd2": this layout */
 
 /* An address in host order, below its protocol and family. */
 struct dispatch_key {
@@ -37,7 +38,7 @@ struct dispatch_span {
 
 struct dispatch_entry {
 	uint16_t port_first, port_last;
-	uint16_t slot, sockets; /* no sockets: refused */
+	uint16_t slot, sockets; /* no sockets: refused, or DISPATCH_PASS */
 };
 
 struct dispatch_bank {
@@ -51,7 +52,7 @@ struct dispatch_table {
 	uint32_t pid; /* whose it is */
 	uint64_t seed; /* of dispatch_hash() */
 	uint32_t active; /* the bank that is read */
-	uint32_t unused;
+	uint32_t closed; /* where the sockets are gone: refused, not passed */
 	struct dispatch_bank bank[2];
 };
 

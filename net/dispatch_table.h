@@ -17,7 +17,8 @@
 
 /*
  * Packets of `proto` to an address in `prefix`/`bits` and a port of the range
- * go to one of `sockets` slots from `slot` on; 0 sockets: they are refused.
+ * go to one of `sockets` slots from `slot` on; 0 sockets: they are refused, or
+ * with DISPATCH_PASS for a slot left to the sockets that are bound there.
  * Of the rules that match, the longest prefix wins, then the shortest range
  * (a port over a range), then the one that stands first.
  */

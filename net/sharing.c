@@ -8,7 +8,7 @@ const char *const sharing_words[] = { "off", "guarded", "open", "reuseport",
 bool
 sharing_is_built(enum sharing_mode mode)
 {
-	return mode <= SHARING_ACTIVATION;
+	return mode <= SHARING_DISPATCH;
 }
 
 void

@@ -10,6 +10,7 @@
 #include <sys/time.h>
 #include <unistd.h>
 
+#include "net/steer.h"
 #include "net/tcp.h"
 
 const char *
@@ -80,9 +81,12 @@ set_udp(int fd, int family, const struct sock_opts *o)
 	if (o->pktinfo && family == AF_INET &&
 	    set_int(fd, IPPROTO_IP, IP_PKTINFO, 1) < 0)
 		return -1;
-	/* On a dual-stack socket this one covers v4-mapped peers too. */
+	/* On a dual-stack socket this one covers v4-mapped peers too. The
+	 * other lets replies leave from each address of a prefix that routing
+	 * calls local, as IPv4 does anyway. */
 	if (o->pktinfo && family == AF_INET6 &&
-	    set_int(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, 1) < 0)
+	    (set_int(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, 1) < 0 ||
+		set_int(fd, IPPROTO_IPV6, IPV6_FREEBIND, 1) < 0))
 		return -1;
 	if (o->gro)
 		sock_udp_gro(fd, true);
@@ -347,6 +351,31 @@ sock_may_be_transparent(void)
 	result = set_transparent(fd, AF_INET);
 	close_failed(fd);
 	return result;
+}
+
+/* Connected it is offered only what this host says to itself, and a filter
+ * drops that; each send names its own destination. */
+int
+sock_udp_raw(int family)
+{
+	const struct addr four = { .in = { .sin_family = AF_INET,
+				       .sin_addr.s_addr =
+					   htonl(INADDR_LOOPBACK) } };
+	const struct addr six = { .in6 = { .sin6_family = AF_INET6,
+				      .sin6_addr = IN6ADDR_LOOPBACK_INIT } };
+	const struct addr *self = family == AF_INET ? &four : &six;
+	int fd = socket(
+	    family, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_UDP);
+
+	if (fd < 0)
+		return -1;
+	/* any address of a prefix that routing calls local */
+	if (steer_stop(fd) != 0 ||
+	    (family == AF_INET6 ? set_int(fd, IPPROTO_IPV6, IPV6_FREEBIND, 1)
+				: set_int(fd, IPPROTO_IP, IP_FREEBIND, 1)) != 0)
+		return close_failed(fd);
+	(void)connect(fd, &self->sa, addr_len(self));
+	return fd;
 }
 
 int

@@ -88,6 +88,12 @@ void sock_udp_gro(int fd, bool on);
 int sock_udp_asked(int fd, int family);
 
 /*
+ * For datagrams that bring their UDP header along (net/rawudp): from any port,
+ * whoever has it. It receives nothing. CAP_NET_RAW, once; -1 with errno.
+ */
+int sock_udp_raw(int family);
+
+/*
  * What a socket is that somebody else has made: UDP or TCP, bound to a port,
  * not connected. -1 and why it is not, as the end of a sentence.
  */

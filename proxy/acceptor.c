@@ -18,8 +18,7 @@
 struct door {
 	ev_io io; /* first: a watcher is its door */
 	struct acceptor *acceptor;
-	struct service *service;
-	struct addr edge;
+	struct post post;
 	bool ask; /* the connection knows which address and port were asked */
 	bool held; /* is left soon: see tcp_hold() */
 };
@@ -118,10 +117,14 @@ take(struct door *d, int most)
 		}
 		if (d->held)
 			tcp_hold(fd, false);
-		asked = d->edge;
+		asked = d->post.edge;
 		if (d->ask)
 			(void)sock_local(fd, &asked);
-		session_begin(a->sessions, d->service, fd, &peer, &asked);
+		if (d->post.elsewhere && !edge_post_serves(&d->post, &asked))
+			close(fd); /* the socket itself was found */
+		else
+			session_begin(
+			    a->sessions, d->post.service, fd, &peer, &asked);
 	}
 }
 
@@ -146,7 +149,7 @@ hold(struct acceptor *a)
 	for (size_t i = 0; i < a->leaving_count; i++) {
 		struct door *d = &a->leaving[i];
 
-		service_hold(d->service);
+		service_hold(d->post.service);
 		d->held = true;
 		tcp_hold(d->io.fd, true);
 		ev_io_start(a->loop, &d->io);
@@ -160,7 +163,7 @@ let_go(struct acceptor *a)
 {
 	for (size_t i = 0; i < a->leaving_count; i++) {
 		ev_io_stop(a->loop, &a->leaving[i].io);
-		service_release(a->leaving[i].service);
+		service_release(a->leaving[i].post.service);
 	}
 	ev_timer_stop(a->loop, &a->grace);
 	free(a->leaving);
@@ -249,9 +252,8 @@ static void
 make_door(struct door *d, struct acceptor *a, const struct post *p)
 {
 	*d = (struct door){ .acceptor = a,
-		.service = p->service,
-		.edge = p->edge,
-		.ask = addr_is_wildcard(&p->edge) ||
+		.post = *p,
+		.ask = addr_is_wildcard(&p->edge) || p->elsewhere ||
 		    p->port_last > addr_port(&p->edge) };
 	ev_io_init(&d->io, accept_event, p->fd, EV_READ);
 }
@@ -290,13 +292,10 @@ make_leaving(
 		fds[i] = posts[i].fd;
 	qsort(fds, n, sizeof *fds, compare_fds);
 	for (size_t i = 0; i < a->count; i++) {
-		const struct door *d = &a->doors[i];
-		const struct post p = {
-			.service = d->service, .edge = d->edge, .fd = d->io.fd
-		};
+		const struct post *p = &a->doors[i].post;
 
-		if (bsearch(&p.fd, fds, n, sizeof *fds, compare_fds) == NULL)
-			make_door(&list[(*count)++], a, &p);
+		if (bsearch(&p->fd, fds, n, sizeof *fds, compare_fds) == NULL)
+			make_door(&list[(*count)++], a, p);
 	}
 	free(fds);
 	return list;

@@ -87,12 +87,22 @@ app_reaches(
 	return !a->transparent || client->sa.sa_family == origin->sa.sa_family;
 }
 
-static bool
-is_edge(const struct addr *edge, const struct addr *host, bool local)
+bool
+app_edge_is_wide(const struct app *a, const struct addr *edge)
 {
-	if (addr_is_wildcard(edge))
-		return local && edge->sa.sa_family == host->sa.sa_family;
-	return addr_equal(edge, host);
+	return addr_is_wildcard(edge) || a->edge_bits[edge - a->edge] > 0;
+}
+
+static bool
+is_edge(const struct app *a, size_t i, const struct addr *host, bool local)
+{
+	const struct addr *edge = &a->edge[i];
+
+	if (!app_edge_is_wide(a, edge))
+		return addr_equal(edge, host);
+	/* of a wildcard no bit counts, but the family does */
+	return local && edge->sa.sa_family == host->sa.sa_family &&
+	    addr_in_prefix(host, edge, a->edge_bits[i]);
 }
 
 const struct addr *
@@ -106,7 +116,7 @@ app_edge_at(
 		return NULL;
 	addr_set_port(&host, 0);
 	for (size_t i = 0; i < a->edges; i++)
-		if (is_edge(&a->edge[i], &host, local))
+		if (is_edge(a, i, &host, local))
 			return &a->edge[i];
 	return NULL;
 }

@@ -125,6 +125,8 @@ struct app {
 	enum sock_proto proto;
 	uint16_t port_first, port_last; /* edge ports, inclusive */
 	size_t edges;
+	uint8_t edge_bits[APP_EDGES_MAX]; /* of a prefix; 0: one address, or a
+					   * wildcard */
 	struct addr edge[APP_EDGES_MAX]; /* port 0; wildcards for `all` */
 	size_t origins;
 	struct app_origin origin[APP_ORIGINS_MAX]; /* origin_direct */
@@ -161,11 +163,12 @@ bool app_trusts(const struct app *a, const struct addr *peer);
 
 /*
  * The edge of `a` at which one of `ports` ports from that of `to` on is
- * listened on, or NULL. A wildcard is one if `to` is an address of this host,
- * which the caller says.
+ * listened on, or NULL. One for many addresses, a wildcard or a prefix, is one
+ * if `to` is an address of this host, which the caller says.
  */
 const struct addr *app_edge_at(
     const struct app *a, const struct addr *to, unsigned int ports, bool local);
+bool app_edge_is_wide(const struct app *a, const struct addr *edge);
 
 /* Whether both have the same origin_dns, or neither has one. */
 bool app_dns_same(const struct app *a, const struct app *b);

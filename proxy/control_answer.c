@@ -57,11 +57,11 @@ static json_t *
 edges_of(const struct app *a)
 {
 	json_t *list = json_array();
-	char host[NOTATION_HOST_LEN];
+	char edge[NOTATION_EDGE_LEN];
 
 	for (size_t i = 0; i < a->edges; i++)
 		json_array_append_new(
-		    list, json_string(notation_host(host, &a->edge[i])));
+		    list, json_string(notation_edge(edge, a, i)));
 	return list;
 }
 

@@ -145,7 +145,7 @@ is_own_edge(const struct watch *w, const struct addr *to)
 			continue;
 		edge = app_edge_at(a, to, ports, true);
 		if (edge != NULL &&
-		    (!addr_is_wildcard(edge) || sock_is_local(to)))
+		    (!app_edge_is_wide(a, edge) || sock_is_local(to)))
 			return true;
 	}
 	return false;

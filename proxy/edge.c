@@ -9,6 +9,7 @@
 #include "net/listener.h"
 #include "net/tcp.h"
 #include "proxy/edge_range.h"
+#include "proxy/notation.h"
 
 #define FDS_BESIDE 64 /* event loops, log, files */
 #define TOLD_MAX 4 /* ports of one application that cannot be opened */
@@ -28,16 +29,22 @@ edge_is_range(const struct app *a)
 	    (a->proto == SOCK_TCP || a->port_first >= IPPORT_RESERVED);
 }
 
+/* One socket for all ports. */
+static bool
+is_dispatched(const struct app *a, const struct edge_options *o)
+{
+	return o->dispatch != NULL &&
+	    (o->sharing == SHARING_DISPATCH || edge_is_range(a));
+}
+
 static size_t
 sockets_of(const struct app *apps, size_t n, const struct edge_options *o)
 {
 	size_t total = 0;
 
-	for (size_t i = 0; i < n; i++) {
-		bool range = o->dispatch != NULL && edge_is_range(&apps[i]);
-
-		total += apps[i].edges * (range ? 1 : ports_of(&apps[i]));
-	}
+	for (size_t i = 0; i < n; i++)
+		total += apps[i].edges *
+		    (is_dispatched(&apps[i], o) ? 1 : ports_of(&apps[i]));
 	return total;
 }
 
@@ -77,6 +84,10 @@ compare_sockets(const struct edge_socket *a, const struct edge_socket *b)
 	if (result == 0)
 		result =
 		    (int)a->address.sa.sa_family - (int)b->address.sa.sa_family;
+	if (result == 0)
+		result = (int)a->bits - (int)b->bits;
+	if (result == 0 && a->elsewhere)
+		result = (int)a->port_last - (int)b->port_last;
 	if (result != 0)
 		return result;
 	addr_prefix_key(ka, &a->address, 32, 128);
@@ -124,7 +135,7 @@ socket_options(const struct app *a, const struct edge_socket *s,
 	sharing_options(o->sharing, s->proto, &opts);
 	if (s->proto == SOCK_UDP) {
 		/* a socket with one address answers from it anyway */
-		opts.pktinfo = addr_is_wildcard(&s->address);
+		opts.pktinfo = addr_is_wildcard(&s->address) && !s->elsewhere;
 		opts.rcvbuf = o->rcvbuf;
 		return opts;
 	}
@@ -154,25 +165,47 @@ take_over(struct opening *op, struct edge_socket *s, int *fds)
 	return true;
 }
 
+/* Where a rule leads packets to, whatever they asked for: an address that
+ * nobody else wants, and a port of the kernel's choice. */
+static struct addr
+place_of(const struct edge_socket *s)
+{
+	struct addr a = s->address;
+
+	if (!s->elsewhere)
+		return a;
+	if (a.sa.sa_family == AF_INET)
+		a.in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	else
+		a.in6.sin6_addr = in6addr_loopback;
+	addr_set_port(&a, 0);
+	return a;
+}
+
 /* One listener, for its own port or, with its ports to `last`, a range. */
 static int
-open_socket(struct opening *op, const struct app *a, size_t index,
-    const struct addr *address, uint16_t last)
+open_socket(struct opening *op, const struct app *a, size_t index, size_t e,
+    uint16_t port, uint16_t last)
 {
 	struct edge_set *set = op->set;
 	struct edge_socket *s = &set->sockets[set->count];
 	int *fds = &set->fds[set->count * set->queues];
 	struct sock_opts o;
+	struct addr place;
 
 	*s = (struct edge_socket){ .proto = a->proto,
-		.address = *address,
+		.address = a->edge[e],
+		.bits = a->edge_bits[e],
+		.elsewhere = op->options->sharing == SHARING_DISPATCH,
 		.port_last = last,
 		.slot = -1,
 		.app = index };
+	addr_set_port(&s->address, port);
 	o = socket_options(a, s, op->options);
+	place = place_of(s);
 	if (!take_over(op, s, fds) &&
 	    listener_obtain(
-		set->source, s->proto, address, &o, set->queues, fds) != 0)
+		set->source, s->proto, &place, &o, set->queues, fds) != 0)
 		return -1;
 	set->count++;
 	return 0;
@@ -181,12 +214,11 @@ open_socket(struct opening *op, const struct app *a, size_t index,
 static int
 open_ports(struct opening *op, const struct app *a, size_t index, size_t e)
 {
-	struct addr address = a->edge[e];
 	int failed = 0;
 
 	for (unsigned int port = a->port_first; port <= a->port_last; port++) {
-		addr_set_port(&address, (uint16_t)port);
-		if (open_socket(op, a, index, &address, (uint16_t)port) == 0)
+		if (open_socket(
+			op, a, index, e, (uint16_t)port, (uint16_t)port) == 0)
 			continue;
 		if (++failed < TOLD_MAX)
 			continue;
@@ -199,19 +231,16 @@ open_ports(struct opening *op, const struct app *a, size_t index, size_t e)
 static int
 open_app(struct opening *op, const struct app *a, size_t index)
 {
-	bool range = op->options->dispatch != NULL && edge_is_range(a);
+	struct edge_set *set = op->set;
 	int result = 0;
 
 	for (size_t e = 0; e < a->edges && result == 0; e++) {
-		struct addr address = a->edge[e];
-
-		addr_set_port(&address, a->port_first);
-		if (!range)
+		if (!is_dispatched(a, op->options))
 			result = open_ports(op, a, index, e);
-		else if (open_socket(op, a, index, &address, a->port_last) !=
-			0 ||
-		    edge_range_join(op->set, op->set->count - 1, a,
-			op->old_count == 0) != 0)
+		else if (open_socket(op, a, index, e, a->port_first,
+			     a->port_last) != 0 ||
+		    edge_range_join(
+			set, set->count - 1, a, op->old_count == 0) != 0)
 			result = -1;
 	}
 	return result;
@@ -249,7 +278,9 @@ edge_open(struct edge_set *set, struct edge_set *old, const struct app *apps,
 	old = old != NULL ? old : &none;
 	*set = (struct edge_set){ .queues = o->workers,
 		.source = o->source,
-		.dispatch = o->dispatch };
+		.dispatch = o->dispatch,
+		.spare = o->spare,
+		.spares = o->spares };
 	if (check_descriptors(count, o->workers) != 0)
 		return -1;
 	set->sockets = calloc(count + 1, sizeof *set->sockets);
@@ -455,6 +486,15 @@ edge_part(struct edge_set *set, const struct edge_set *more)
 }
 
 void
+edge_parted(struct edge_set *set)
+{
+	const struct edge_set none = { 0 };
+
+	if (edge_range_prepare(set, &none) == 0)
+		edge_range_publish(set);
+}
+
+void
 edge_close_tcp(struct edge_set *set)
 {
 	for (size_t i = 0; i < set->count; i++)
@@ -464,28 +504,33 @@ edge_close_tcp(struct edge_set *set)
 
 /* ---- views ---- */
 
+static void
+log_edge(const struct app *a, size_t e)
+{
+	char name[ADDR_STR_LEN], edge[NOTATION_EDGE_LEN];
+	char ports[NOTATION_PORTS_LEN];
+	const char *proto = listener_proto_str(a->proto);
+	struct addr first = a->edge[e];
+
+	addr_set_port(&first, a->port_first);
+	addr_format(name, &first);
+	if (a->edge_bits[e] > 0)
+		log_info("%s: listening on %s/%s of %s", a->name, proto,
+		    notation_ports_str(ports, a->port_first, a->port_last),
+		    notation_edge(edge, a, e));
+	else if (a->port_first == a->port_last)
+		log_info("%s: listening on %s %s", a->name, proto, name);
+	else
+		log_info("%s: listening on %s %s-%u", a->name, proto, name,
+		    a->port_last);
+}
+
 void
 edge_log(const struct edge_set *set, const struct app *apps, size_t n)
 {
-	char name[ADDR_STR_LEN];
-
-	for (size_t i = 0; i < n; i++) {
-		const struct app *a = &apps[i];
-
-		for (size_t e = 0; e < a->edges; e++) {
-			struct addr first = a->edge[e];
-
-			addr_set_port(&first, a->port_first);
-			addr_format(name, &first);
-			if (a->port_first == a->port_last)
-				log_info("%s: listening on %s %s", a->name,
-				    listener_proto_str(a->proto), name);
-			else
-				log_info("%s: listening on %s %s-%u", a->name,
-				    listener_proto_str(a->proto), name,
-				    a->port_last);
-		}
-	}
+	for (size_t i = 0; i < n; i++)
+		for (size_t e = 0; e < apps[i].edges; e++)
+			log_edge(&apps[i], e);
 	log_info("%zu listening sockets", set->count * set->queues);
 }
 
@@ -508,8 +553,23 @@ edge_posts(const struct edge_set *set, enum sock_proto proto, size_t worker,
 		list[n++] = (struct post){ .service = services[s->app],
 			.edge = s->address,
 			.fd = set->fds[i * set->queues + worker],
-			.port_last = s->port_last };
+			.port_last = s->port_last,
+			.elsewhere = s->elsewhere,
+			.bits = s->bits };
 	}
 	*count = n;
 	return 0;
+}
+
+bool
+edge_post_serves(const struct post *p, const struct addr *asked)
+{
+	unsigned int all = p->edge.sa.sa_family == AF_INET ? 32 : 128;
+	uint16_t port = addr_port(asked);
+
+	if (p->edge.sa.sa_family != asked->sa.sa_family ||
+	    port < addr_port(&p->edge) || port > p->port_last)
+		return false;
+	return addr_is_wildcard(&p->edge) ||
+	    addr_in_prefix(asked, &p->edge, p->bits > 0 ? p->bits : all);
 }

@@ -18,7 +18,10 @@
 
 struct edge_socket {
 	enum sock_proto proto;
-	struct addr address;
+	struct addr address; /* that clients ask for */
+	unsigned int bits; /* of a prefix; 0: one address, or a wildcard */
+	bool elsewhere; /* sharing.mode dispatch: bound to a loopback address,
+			 * and led there by a rule */
 	size_t app; /* index */
 	bool kept; /* went over into the set of a reload */
 	uint16_t port_last; /* more than its own: a range by net/dispatch */
@@ -35,6 +38,9 @@ struct edge_set {
 	const struct listener_source *source; /* the proxy's, as is the next */
 	struct dispatch *dispatch; /* NULL: none */
 	bool rules_due; /* made by this set, and not yet in force */
+	/* of the options; the settings', while rules are made */
+	const struct addr *spare;
+	size_t spares;
 };
 
 struct edge_options {
@@ -42,6 +48,8 @@ struct edge_options {
 	int rcvbuf; /* UDP, 0: the kernel's default */
 	struct dispatch *dispatch; /* for ranges; NULL: a socket a port */
 	enum sharing_mode sharing; /* with other programs */
+	const struct addr *spare; /* of dispatch: what is left to others */
+	size_t spares;
 	const struct listener_source *source;
 };
 
@@ -75,6 +83,8 @@ void edge_close(struct edge_set *set);
 int edge_join(struct edge_set *set, const struct edge_set *more);
 void edge_part(struct edge_set *set, const struct edge_set *more);
 void edge_forget(struct edge_set *set);
+/* What `more` was is closed: no rule leads there any more. */
+void edge_parted(struct edge_set *set);
 /* Closes the listeners of TCP in it: a session has a socket of its own. */
 void edge_close_tcp(struct edge_set *set);
 
@@ -98,7 +108,15 @@ struct post {
 	struct addr edge;
 	int fd;
 	uint16_t port_last; /* more than that of `edge`: it serves a range */
+	/* clients ask for an address of the prefix `edge`/`bits` (0: for the
+	 * whole address, or a wildcard's any), the socket has another */
+	bool elsewhere;
+	unsigned int bits;
 };
+
+/* Whether clients of this post may have asked for that: what comes to the
+ * socket's own address is nobody's. */
+bool edge_post_serves(const struct post *p, const struct addr *asked);
 
 /* The posts of `worker`, malloc; `services` are by index of application.
  * Returns 0, or -1 with errno. */

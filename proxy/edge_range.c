@@ -7,18 +7,14 @@
 #include "net/listener.h"
 #include "net/portscan.h"
 
-static bool
-is_range(const struct edge_socket *s)
-{
-	return s->port_last > addr_port(&s->address);
-}
-
 static struct dispatch_rule
 rule_of(const struct edge_socket *s, size_t queues)
 {
 	struct dispatch_rule r = dispatch_rule_for(
 	    s->proto, &s->address, addr_port(&s->address), s->port_last);
 
+	if (s->bits > 0)
+		r.bits = s->bits;
 	r.slot = (uint16_t)s->slot;
 	r.sockets = (uint16_t)queues;
 	return r;
@@ -72,7 +68,8 @@ look_for_rival(const struct edge_set *set, const struct edge_socket *s,
 	pid_t pid = dispatch_rival(set->dispatch, &r);
 	char name[ADDR_STR_LEN];
 
-	if (pid == 0)
+	/* a test beside the very daemon that it is about */
+	if (pid == 0 || (s->elsewhere && set->source->rehearse))
 		return 0;
 	log_error("application %s: %s %s-%u: ports of this range are "
 		  "dispatched to pid %ld",
@@ -114,7 +111,8 @@ edge_range_join(
 {
 	struct edge_socket *s = &set->sockets[index];
 
-	if (try_ports(s, a, starting) != 0)
+	/* who has them elsewhere is meant to keep them */
+	if (!s->elsewhere && try_ports(s, a, starting) != 0)
 		return -1;
 	if (starting && look_for_rival(set, s, a) != 0)
 		return -1;
@@ -140,14 +138,30 @@ add_rules(
 	for (size_t i = 0; i < set->count; i++) {
 		const struct edge_socket *s = &set->sockets[i];
 
-		if (!is_range(s) || s->slot < 0 ||
-		    (old && (s->kept || s->proto != SOCK_UDP)))
+		if (s->slot < 0 || (old && (s->kept || s->proto != SOCK_UDP)))
 			continue;
 		if (n < DISPATCH_RULES_MAX) {
 			rules[n] = rule_of(s, set->queues);
 			rules[n].last = old;
 		}
 		n++;
+	}
+	return n;
+}
+
+static size_t
+add_spares(struct dispatch_rule *rules, size_t n, const struct edge_set *set)
+{
+	for (size_t i = 0; i < set->spares; i++) {
+		const struct addr *a = &set->spare[i];
+
+		for (enum sock_proto p = SOCK_UDP; p <= SOCK_TCP; p++, n++) {
+			if (n >= DISPATCH_RULES_MAX)
+				continue;
+			rules[n] =
+			    dispatch_rule_for(p, a, addr_port(a), addr_port(a));
+			rules[n].slot = DISPATCH_PASS;
+		}
 	}
 	return n;
 }
@@ -161,15 +175,16 @@ edge_range_prepare(struct edge_set *set, const struct edge_set *old)
 	if (set->dispatch == NULL)
 		return 0;
 	set->rules_due = false;
-	n = add_rules(rules, 0, set, false);
+	n = add_spares(rules, 0, set);
+	n = add_rules(rules, n, set, false);
 	n = add_rules(rules, n, old, true);
 	if (n <= DISPATCH_RULES_MAX &&
 	    dispatch_prepare(set->dispatch, rules, n) == 0) {
 		set->rules_due = true;
 		return 0;
 	}
-	log_error("%zu ranges of ports are more than can be dispatched; have "
-		  "fewer, or say port_ranges: sockets",
+	log_error("%zu edges are more than can be dispatched; have fewer, or "
+		  "say port_ranges: sockets",
 	    n);
 	return -1;
 }

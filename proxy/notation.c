@@ -46,6 +46,20 @@ notation_host(char buf[static NOTATION_HOST_LEN], const struct addr *a)
 }
 
 char *
+notation_edge(
+    char buf[static NOTATION_EDGE_LEN], const struct app *a, size_t edge)
+{
+	size_t len;
+
+	notation_host(buf, &a->edge[edge]);
+	len = strlen(buf);
+	if (a->edge_bits[edge] > 0)
+		snprintf(buf + len, NOTATION_EDGE_LEN - len, "/%u",
+		    (unsigned int)a->edge_bits[edge]);
+	return buf;
+}
+
+char *
 notation_ports_str(
     char buf[static NOTATION_PORTS_LEN], uint16_t first, uint16_t last)
 {

@@ -67,6 +67,11 @@ char *notation_quote(char buf[static NOTATION_QUOTE_LEN], const char *text);
 #define NOTATION_HOST_LEN INET6_ADDRSTRLEN
 char *notation_host(char buf[static NOTATION_HOST_LEN], const struct addr *a);
 
+/* An edge of an application: as above, or a prefix `192.0.2.0/24`. */
+#define NOTATION_EDGE_LEN (NOTATION_HOST_LEN + 4)
+char *notation_edge(
+    char buf[static NOTATION_EDGE_LEN], const struct app *a, size_t edge);
+
 /* `22` or `1000-2000` */
 #define NOTATION_PORTS_LEN 12
 char *notation_ports_str(

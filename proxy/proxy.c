@@ -53,6 +53,8 @@ proxy_edge_options(const struct proxy *p, const struct proxy_settings *s)
 		.sharing = (enum sharing_mode)s->sharing.mode,
 		.source = &p->source,
 		.dispatch = p->dispatch,
+		.spare = s->spare,
+		.spares = s->spares,
 	};
 }
 
@@ -265,6 +267,7 @@ proxy_new(const char *config, bool rehearse)
 	if (p == NULL)
 		return NULL;
 	p->config = config;
+	p->raw[0] = p->raw[1] = -1;
 	p->started_us = clock_realtime_us();
 	p->started_ns = clock_monotonic_ns();
 	p->started = p->current = proxy_read_settings(config);
@@ -307,6 +310,7 @@ make_worker(struct proxy *p, size_t index)
 		.tcp_sessions = (size_t)p->started->tcp_sessions,
 		.udp_flows = p->udp_flows,
 		.splice_after = (uint64_t)p->started->splice_after,
+		.raw = { p->raw[0], p->raw[1] },
 		.sockets_stay = p->source.activation != NULL,
 	};
 	struct pworker_config *config =
@@ -566,6 +570,7 @@ proxy_free(struct proxy *p)
 	edge_close(&p->edges);
 	edge_close(&p->retired);
 	dispatch_close(p->dispatch);
+	proxy_close_raw(p);
 	if (p->log != NULL)
 		eventlog_close(p->log);
 	if (p->current != p->started)

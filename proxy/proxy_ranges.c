@@ -1,5 +1,8 @@
-/* port_ranges: which way, why, and what it costs. */
+/* port_ranges and sharing.mode dispatch: which way, why, and what it costs. */
+#include <errno.h>
+#include <string.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include "base/log.h"
 #include "proxy/proxy_state.h"
@@ -32,12 +35,61 @@ tell_low_ranges(const struct proxy_settings *s)
 	}
 }
 
+/* ---- sharing.mode: dispatch ---- */
+
+/* For applications of UDP that a reload may bring, too. */
+static int
+open_raw(struct proxy *p)
+{
+	static const int families[] = { AF_INET, AF_INET6 };
+
+	for (size_t i = 0; i < 2; i++) {
+		p->raw[i] = sock_udp_raw(families[i]);
+		if (p->raw[i] >= 0 || errno == EAFNOSUPPORT)
+			continue;
+		log_error("sharing.mode: dispatch: a raw socket, by which "
+			  "replies of UDP leave: %s%s",
+		    strerror(errno),
+		    errno == EPERM ? " (it takes CAP_NET_RAW)" : "");
+		return -1;
+	}
+	return 0;
+}
+
+void
+proxy_close_raw(struct proxy *p)
+{
+	for (size_t i = 0; i < 2; i++) {
+		if (p->raw[i] >= 0)
+			close(p->raw[i]);
+	}
+}
+
+/* A test leaves what is pinned alone. */
+static int
+open_sharing(struct proxy *p)
+{
+	const char *pin = p->source.rehearse ? NULL : p->started->sharing.pin;
+	char why[DISPATCH_WHY_LEN];
+
+	p->dispatch =
+	    pin != NULL ? dispatch_open_pinned(pin, why) : dispatch_open(why);
+	if (p->dispatch == NULL) {
+		log_error("sharing.mode: dispatch: %s", why);
+		return -1;
+	}
+	dispatch_fail_closed(p->dispatch);
+	return open_raw(p);
+}
+
 int
 proxy_open_dispatch(struct proxy *p)
 {
 	const struct proxy_settings *s = p->started;
 	char why[DISPATCH_WHY_LEN];
 
+	if (s->sharing.mode == SHARING_DISPATCH)
+		return open_sharing(p);
 	if (s->port_ranges == PROXY_RANGES_SOCKETS)
 		return 0;
 	tell_low_ranges(s);
@@ -63,6 +115,8 @@ proxy_exits(const struct proxy *p, size_t reserve)
 	struct rlimit limit;
 	size_t ports = 0, half;
 
+	if (s->sharing.mode == SHARING_DISPATCH)
+		return 0; /* they leave by one raw socket */
 	for (size_t i = 0; p->dispatch != NULL && i < s->apps; i++) {
 		const struct app *a = &s->app[i];
 

@@ -70,10 +70,12 @@ proxy_close_retired(struct proxy *p)
 			return false;
 		lingers |= pworker_lingers(p->workers[i]);
 	}
-	if (lingers)
+	if (lingers) {
 		edge_close_tcp(&p->retired);
-	else
+	} else if (p->retired.count > 0) {
 		edge_close(&p->retired);
+		edge_parted(&p->edges);
+	}
 	return true;
 }
 
@@ -178,6 +180,8 @@ open_and_apply(struct proxy *p, struct proxy_settings *fresh)
 	struct edge_set edges;
 
 	o.rcvbuf = (int)fresh->rcvbuf;
+	o.spare = fresh->spare;
+	o.spares = fresh->spares;
 	if (edge_open(&edges, &p->edges, fresh->app, fresh->apps, &o) != 0)
 		return -1;
 	services = proxy_services(p, fresh);

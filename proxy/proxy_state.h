@@ -32,6 +32,7 @@ struct proxy {
 	struct health *health; /* the checks of `services`; main thread */
 	struct dispatch *dispatch; /* of ranges; NULL: a socket a port */
 	struct listener_source source; /* of all edges */
+	int raw[2]; /* of UDP edges that are bound elsewhere: by family */
 	struct edge_set edges;
 	struct edge_set retired; /* of before a reload, not yet closed */
 	bool settling; /* ports are about to be as services say */
@@ -115,12 +116,16 @@ void proxy_ports_of_reload(struct proxy *p, struct edge_set *edges,
  * have taken what they were given; true: all is so. */
 bool proxy_settle(struct proxy *p);
 
-/* ---- proxy_reload.c ---- */
+/* ---- proxy_ranges.c ---- */
 
-/* For ranges, as port_ranges says; told. -1: it must be and cannot. */
+/* For sharing.mode dispatch, or ranges as port_ranges says; told. -1: it must
+ * be and cannot. */
 int proxy_open_dispatch(struct proxy *p);
+void proxy_close_raw(struct proxy *p);
 /* Descriptors that replies of UDP ranges may need beside flows' own. */
 size_t proxy_exits(const struct proxy *p, size_t reserve);
+
+/* ---- proxy_reload.c ---- */
 
 /* SIGHUP: all of it, or nothing. */
 void proxy_reload(struct proxy *p);

@@ -251,6 +251,7 @@ allocate(struct pworker *w)
 		.worker = w->setup.index,
 		.tally = &w->tally,
 		.flows = w->setup.udp_flows,
+		.raw = { w->setup.raw[0], w->setup.raw[1] },
 	};
 	w->sessions = sessions_new(&sessions);
 	if (w->sessions == NULL)

@@ -24,6 +24,7 @@ struct pworker_setup {
 	size_t tcp_sessions;
 	uint32_t udp_flows;
 	uint64_t splice_after;
+	int raw[2]; /* sock_udp_raw() of IPv4 and IPv6; -1 */
 	bool sockets_stay; /* others have them too: at the end who has begun
 			    * to connect waits in them for the next process */
 };

@@ -360,7 +360,8 @@ same_edges(const struct app *a, const struct app *b)
 	    a->port_last != b->port_last || a->edges != b->edges)
 		return false;
 	for (size_t i = 0; i < a->edges; i++) {
-		if (!addr_equal(&a->edge[i], &b->edge[i]))
+		if (a->edge_bits[i] != b->edge_bits[i] ||
+		    !addr_equal(&a->edge[i], &b->edge[i]))
 			return false;
 	}
 	return true;

@@ -78,28 +78,40 @@ make_apps(
 	for (; s->apps < raw->applications.count; s->apps++) {
 		proxy_app_make(
 		    &s->app[s->apps], &from[s->apps], s->apps, root, e);
-		proxy_app_check(s->app, s->apps, root, e);
+		proxy_app_check(s, s->apps, root, e);
 	}
 }
 
-static void
-make_resolvers(
-    struct proxy_raw *raw, const struct yaml_node *root, struct yaml_errors *e)
+/* `192.0.2.1:2002`, `0.0.0.0:2002` */
+static int
+spare_place(struct addr *a, const char *text, char *why)
 {
-	char *const *words = raw->resolvers.items;
-	char why[NOTATION_WHY_LEN], path[32];
-	struct proxy_settings *s = &raw->s;
+	const char *what;
 
-	for (size_t i = 0; i < raw->resolvers.count; i++) {
-		struct addr *to = &s->resolver[s->resolvers++];
+	if (addr_parse(a, text, -1, &what) == 0)
+		return 0;
+	snprintf(why, NOTATION_WHY_LEN, "%s", what);
+	return -1;
+}
+
+static size_t
+make_places(struct addr *to, const struct schema_list *list, const char *key,
+    int (*read)(struct addr *, const char *, char *),
+    const struct yaml_node *root, struct yaml_errors *e)
+{
+	char *const *words = list->items;
+	char why[NOTATION_WHY_LEN], path[48];
+
+	for (size_t i = 0; i < list->count; i++) {
 		const struct yaml_node *at;
 
-		snprintf(path, sizeof path, "resolvers[%zu]", i);
+		snprintf(path, sizeof path, "%s[%zu]", key, i);
 		at = schema_find(root, path);
-		if (words[i] != NULL && notation_server(to, words[i], why) != 0)
+		if (words[i] != NULL && read(&to[i], words[i], why) != 0)
 			yaml_error(
 			    e, at != NULL ? at : root, "%s: %s", path, why);
 	}
+	return list->count;
 }
 
 /* `off` is the word for none. */
@@ -117,11 +129,16 @@ check_values(const struct proxy_settings *s, const struct yaml_node *root,
     struct yaml_errors *e)
 {
 	const struct yaml_node *at = schema_find(root, "sharing.mode");
+	const struct yaml_node *sharing = schema_find(root, "sharing");
 
+	if (s->sharing.mode != SHARING_DISPATCH &&
+	    (s->sharing.pin != NULL || s->spares > 0))
+		yaml_error(e, sharing != NULL ? sharing : root,
+		    "sharing: pin and spare take mode: dispatch");
 	if (!sharing_is_built((enum sharing_mode)s->sharing.mode))
 		yaml_error(e, at != NULL ? at : root,
 		    "sharing.mode: %s is not built yet, expected off, "
-		    "guarded, open, reuseport or activation",
+		    "guarded, open, reuseport, activation or dispatch",
 		    sharing_words[s->sharing.mode]);
 }
 
@@ -138,14 +155,20 @@ proxy_settings_parse(struct proxy_settings *s, const uint8_t *data, size_t len,
 	if (root == NULL)
 		return e->count > before ? e->count - before : 1;
 	schema_load(proxy_settings_rows, root, &raw, e);
+	raw.s.sharing = raw.sharing.s; /* its strings with it */
 	make_apps(&raw, root, e);
-	make_resolvers(&raw, root, e);
+	raw.s.resolvers = make_places(raw.s.resolver, &raw.resolvers,
+	    "resolvers", notation_server, root, e);
+	raw.s.spares = make_places(raw.s.spare, &raw.sharing.spare,
+	    "sharing.spare", spare_place, root, e);
+	drop_off(&raw.s.sharing.pin);
 	check_values(&raw.s, root, e);
 	drop_off(&raw.s.event_log);
 	drop_off(&raw.s.control);
 	drop_off(&raw.s.control_group);
 	*s = raw.s;
 	memset(&raw.s, 0, sizeof raw.s); /* it is the caller's now */
+	memset(&raw.sharing.s, 0, sizeof raw.sharing.s);
 	schema_free(proxy_settings_rows, &raw);
 	yaml_tree_free(root);
 	return e->count - before;
@@ -167,7 +190,7 @@ proxy_settings_load(struct proxy_settings *s, const char *path)
 void
 proxy_settings_free(struct proxy_settings *s)
 {
-	struct proxy_raw raw = { .s = *s };
+	struct proxy_raw raw = { .s = *s, .sharing.s = s->sharing };
 
 	for (size_t i = 0; i < s->apps; i++) {
 		free(s->app[i].allow);
@@ -207,6 +230,8 @@ proxy_settings_fixed_change(const struct proxy_settings *was,
 		{ "control_group",
 		    config_same_text(was->control_group, now->control_group) },
 		{ "sharing.mode", was->sharing.mode == now->sharing.mode },
+		{ "sharing.pin",
+		    config_same_text(was->sharing.pin, now->sharing.pin) },
 		{ "user", config_same_text(was->user, now->user) },
 		{ "udp_flows", was->udp_flows == now->udp_flows },
 		{ "tcp_sessions", was->tcp_sessions == now->tcp_sessions },

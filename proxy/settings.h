@@ -26,9 +26,12 @@ enum proxy_ranges {
 	PROXY_RANGES_SOCKETS,
 };
 
+#define PROXY_SPARE_MAX 64
+
 struct proxy_sharing {
 	int mode; /* enum sharing_mode, one that is built */
 	char *peer;
+	char *pin; /* of dispatch: a directory in a bpffs; NULL: not pinned */
 };
 
 struct proxy_settings {
@@ -47,6 +50,8 @@ struct proxy_settings {
 	int64_t splice_after; /* bytes one way before splice takes over */
 	int64_t rcvbuf; /* bytes of a UDP queue; 0: the kernel's default */
 	int port_ranges; /* enum proxy_ranges */
+	size_t spares; /* of dispatch: what is left to others */
+	struct addr spare[PROXY_SPARE_MAX]; /* with ports; wildcards, too */
 	int64_t drain_s; /* what sessions of a removed application get */
 	struct proxy_sharing sharing;
 };

@@ -86,6 +86,23 @@ edge_word(struct addr *edge, const char *word)
 	return strcmp(word, "ipv4") == 0 || strcmp(word, "ipv6") == 0 ? 1 : 0;
 }
 
+/* One address, or a prefix where sharing.mode allows it. */
+static bool
+make_edge(struct app *a, size_t edge, const char *text, char *why)
+{
+	struct app_prefix p;
+	unsigned int all;
+
+	if (strchr(text, '/') == NULL)
+		return notation_address(&a->edge[edge], text, why) == 0;
+	if (notation_prefix(&p, text, why) != 0)
+		return false;
+	all = p.address.sa.sa_family == AF_INET ? 32 : 128;
+	a->edge[edge] = p.address;
+	a->edge_bits[edge] = p.bits < all ? (uint8_t)p.bits : 0;
+	return true;
+}
+
 static void
 make_edges(
     struct app *a, const struct schema_list *list, const struct proxy_place *at)
@@ -110,8 +127,7 @@ make_edges(
 			    "with others");
 			a->edges = 0;
 			return;
-		} else if (notation_address(
-			       &a->edge[a->edges++], words[i], why) != 0) {
+		} else if (!make_edge(a, a->edges++, words[i], why)) {
 			tell_item(at, "edge_ips", i, why);
 		}
 	}

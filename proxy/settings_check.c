@@ -1,6 +1,7 @@
 /* The rules between applications: names, edges, loops. */
 #include <string.h>
 
+#include "net/sharing.h"
 #include "proxy/notation.h"
 #include "proxy/settings_rows.h"
 
@@ -19,18 +20,31 @@ ports_meet(uint16_t first, uint16_t last, uint16_t other, uint16_t other_last)
 	return first <= other_last && other <= last;
 }
 
+/* Dispatch has an order for all that overlaps but is not the same. */
+static bool
+collide(const struct proxy_settings *s, const struct app *a, size_t i,
+    const struct app *b, size_t j)
+{
+	if (s->sharing.mode != SHARING_DISPATCH)
+		return same_place(&a->edge[i], &b->edge[j]);
+	return a->edge[i].sa.sa_family != AF_UNSPEC &&
+	    addr_equal(&a->edge[i], &b->edge[j]) &&
+	    a->edge_bits[i] == b->edge_bits[j] &&
+	    a->port_last - a->port_first == b->port_last - b->port_first;
+}
+
 static void
 tell_overlap(const struct app *list, size_t index, size_t edge, size_t other,
     size_t other_edge, const struct yaml_node *root, struct yaml_errors *e)
 {
 	const struct app *a = &list[index], *b = &list[other];
-	char path[48], mine[NOTATION_HOST_LEN], theirs[NOTATION_HOST_LEN];
+	char path[48], mine[NOTATION_EDGE_LEN], theirs[NOTATION_EDGE_LEN];
 	char ports[NOTATION_PORTS_LEN], other_ports[NOTATION_PORTS_LEN];
 	char name[NOTATION_QUOTE_LEN];
 
 	snprintf(path, sizeof path, "edge_ips[%zu]", edge);
-	notation_host(mine, &a->edge[edge]);
-	notation_host(theirs, &b->edge[other_edge]);
+	notation_edge(mine, a, edge);
+	notation_edge(theirs, b, other_edge);
 	if (a == b)
 		proxy_settings_error(e, root, index, path,
 		    "%s is already taken by %s of this application", mine,
@@ -48,10 +62,10 @@ tell_overlap(const struct app *list, size_t index, size_t edge, size_t other,
 
 /* The first edge of `other` that one of `index` meets: one line is enough. */
 static void
-check_pair(const struct app *list, size_t index, size_t other,
+check_pair(const struct proxy_settings *s, size_t index, size_t other,
     const struct yaml_node *root, struct yaml_errors *e)
 {
-	const struct app *a = &list[index], *b = &list[other];
+	const struct app *a = &s->app[index], *b = &s->app[other];
 
 	if (a->proto != b->proto ||
 	    !ports_meet(
@@ -59,9 +73,9 @@ check_pair(const struct app *list, size_t index, size_t other,
 		return;
 	for (size_t i = 0; i < a->edges; i++) {
 		for (size_t j = 0; j < (a == b ? i : b->edges); j++) {
-			if (!same_place(&a->edge[i], &b->edge[j]))
+			if (!collide(s, a, i, b, j))
 				continue;
-			tell_overlap(list, index, i, other, j, root, e);
+			tell_overlap(s->app, index, i, other, j, root, e);
 			return;
 		}
 	}
@@ -78,7 +92,7 @@ check_loops(const struct app *list, size_t index, const struct yaml_node *root,
 {
 	const struct app *a = &list[index];
 	unsigned int ports = (unsigned int)(a->port_last - a->port_first) + 1;
-	char host[NOTATION_HOST_LEN], text[ADDR_STR_LEN], path[48];
+	char host[NOTATION_EDGE_LEN], text[ADDR_STR_LEN], path[48];
 
 	for (size_t i = 0; i < a->origins; i++) {
 		const struct addr *to = &a->origin[i].address, *edge;
@@ -91,26 +105,45 @@ check_loops(const struct app *list, size_t index, const struct yaml_node *root,
 		snprintf(path, sizeof path, "origin_direct[%zu]", i);
 		proxy_settings_error(e, root, index, path,
 		    "%s is this application's own edge (%s): a loop",
-		    addr_format(text, to), notation_host(host, edge));
+		    addr_format(text, to),
+		    notation_edge(host, a, (size_t)(edge - a->edge)));
+	}
+}
+
+static void
+check_prefixes(const struct app *a, size_t index, const struct yaml_node *root,
+    struct yaml_errors *e)
+{
+	char path[48], edge[NOTATION_EDGE_LEN];
+
+	for (size_t i = 0; i < a->edges; i++) {
+		if (a->edge_bits[i] == 0)
+			continue;
+		snprintf(path, sizeof path, "edge_ips[%zu]", i);
+		proxy_settings_error(e, root, index, path,
+		    "the prefix %s takes sharing.mode: dispatch",
+		    notation_edge(edge, a, i));
 	}
 }
 
 void
-proxy_app_check(const struct app *list, size_t index,
+proxy_app_check(const struct proxy_settings *s, size_t index,
     const struct yaml_node *root, struct yaml_errors *e)
 {
-	const struct app *a = &list[index];
+	const struct app *list = s->app, *a = &list[index];
 
 	for (size_t i = 0; i < index; i++) {
 		if (a->name[0] != '\0' && strcmp(a->name, list[i].name) == 0)
 			proxy_settings_error(e, root, index, "name",
 			    "same as applications[%zu]", i);
 	}
+	if (s->sharing.mode != SHARING_DISPATCH)
+		check_prefixes(a, index, root, e);
 	if (a->port_first == 0)
 		return; /* its protocol was told */
 	for (size_t i = 0; i <= index; i++) {
 		if (list[i].port_first != 0)
-			check_pair(list, index, i, root, e);
+			check_pair(s, index, i, root, e);
 	}
 	check_loops(list, index, root, e);
 }

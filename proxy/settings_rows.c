@@ -182,11 +182,17 @@ static const struct schema_row app_rows[] = {
 };
 
 static const struct schema_row sharing_rows[] = {
-	{ "mode", SCHEMA_ENUM, .offset = offsetof(struct proxy_sharing, mode),
-	    .words = sharing_words, .fallback = "off",
-	    .help = "off, guarded, open, reuseport or activation" },
-	{ "peer", SCHEMA_STRING, .offset = offsetof(struct proxy_sharing, peer),
+	{ "mode", SCHEMA_ENUM, IN(sharing, s.mode), .words = sharing_words,
+	    .fallback = "off",
+	    .help = "off, guarded, open, reuseport, activation, dispatch" },
+	{ "peer", SCHEMA_STRING, IN(sharing, s.peer),
 	    .help = "guarded: where the time server is met" },
+	{ "pin", SCHEMA_STRING, IN(sharing, s.pin), .fallback = "off",
+	    .help =
+		"dispatch: a directory in a bpffs, where rules outlive us" },
+	{ "spare", SCHEMA_LIST, IN(sharing, spare), WORDS, .lone = true,
+	    .max = PROXY_SPARE_MAX,
+	    .help = "dispatch: ADDRESS:PORT of others inside our edges" },
 	{ 0 },
 };
 
@@ -228,6 +234,6 @@ const struct schema_row proxy_settings_rows[] = {
 	{ "port_ranges", SCHEMA_ENUM, AT(port_ranges), .words = ranges_words,
 	    .fallback = "auto",
 	    .help = "one socket a worker for a range, or one a port" },
-	{ "sharing", SCHEMA_SECTION, AT(sharing), .rows = sharing_rows },
+	{ "sharing", SCHEMA_SECTION, RAW(sharing), .rows = sharing_rows },
 	{ 0 },
 };

@@ -79,10 +79,17 @@ struct proxy_raw_app {
 	struct proxy_raw_udp udp;
 };
 
+struct proxy_raw_sharing {
+	struct proxy_sharing s;
+	struct schema_list spare; /* char * */
+};
+
 struct proxy_raw {
 	struct schema_list applications; /* struct proxy_raw_app */
 	struct schema_list resolvers; /* char * */
-	struct proxy_settings s; /* all but `app` and `resolver` */
+	struct proxy_raw_sharing sharing;
+	/* all but `app`, `resolver`, `sharing` and `spare` */
+	struct proxy_settings s;
 };
 
 extern const struct schema_row proxy_settings_rows[];
@@ -106,8 +113,8 @@ void proxy_check_make(struct app *a, const struct proxy_raw_health *raw,
 bool proxy_settings_given(
     const struct yaml_node *root, size_t index, const char *key);
 
-/* The rules between an application and itself or those before it. */
-void proxy_app_check(const struct app *list, size_t index,
+/* The rules between application `index` and itself or those before it. */
+void proxy_app_check(const struct proxy_settings *s, size_t index,
     const struct yaml_node *root, struct yaml_errors *e);
 
 /* What the rules of one application need to tell a fault. */

@@ -276,7 +276,7 @@ make_exits(struct udp_listener *l, const struct post *p)
 	uint16_t first = addr_port(&p->edge);
 
 	l->port_last = p->port_last;
-	if (p->port_last <= first)
+	if (p->elsewhere || p->port_last <= first)
 		return 0;
 	l->exits = calloc(65536u - first, sizeof *l->exits);
 	return l->exits != NULL ? 0 : -1;
@@ -292,7 +292,10 @@ add_listener(struct udp_worker *w, const struct post *p, size_t place)
 	l->edge = p->edge;
 	l->place = (uint32_t)place;
 	l->edge_fd = p->fd;
-	l->wildcard = addr_is_wildcard(&p->edge);
+	l->post = *p;
+	l->wildcard = addr_is_wildcard(&p->edge) || p->elsewhere;
+	l->raw =
+	    p->elsewhere ? w->setup.raw[p->edge.sa.sa_family == AF_INET6] : -1;
 	if (make_exits(l, p) != 0) {
 		free(l);
 		return -1;
@@ -309,7 +312,8 @@ serves(const struct udp_listener *l, const struct post *p)
 {
 	return l != NULL && l->edge_fd == p->fd &&
 	    addr_equal(&l->edge, &p->edge) &&
-	    (l->exits != NULL || p->port_last <= addr_port(&p->edge));
+	    (l->exits != NULL || l->post.elsewhere ||
+		p->port_last <= addr_port(&p->edge));
 }
 
 /*
@@ -430,6 +434,7 @@ commit(struct udp_worker *w, const struct post *posts, size_t n,
 		struct udp_listener *l = w->listeners[by_fd[posts[i].fd]];
 
 		l->port_last = posts[i].port_last;
+		l->post = posts[i];
 		switch_service(w, l, posts[i].service);
 	}
 	for (uint32_t i = 0; i < w->listeners_cap; i++) {

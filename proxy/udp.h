@@ -26,6 +26,7 @@ struct udp_setup {
 	size_t worker; /* index, for its sheets */
 	struct tally_worker *tally; /* of this worker */
 	uint32_t flows; /* at most; each is a descriptor */
+	int raw[2]; /* as of the proxy worker */
 };
 
 /*

@@ -52,6 +52,8 @@ udp_exit_end(struct udp_listener *l, const struct addr *edge)
 int
 udp_exit_of(const struct udp_listener *l, const struct addr *edge)
 {
+	if (l->raw >= 0)
+		return l->raw;
 	if (l->exits == NULL || addr_port(edge) == addr_port(&l->edge))
 		return l->ready.fd;
 	return exit_at(l, edge)->fd;

@@ -40,6 +40,8 @@ struct udp_listener {
 	struct addr edge;
 	int edge_fd; /* the edge set's, as long as it holds the socket */
 	bool wildcard; /* local addresses come with each datagram */
+	struct post post; /* as of the last udp_worker_listen() */
+	int raw; /* replies leave by it, with a header of ours; -1: not */
 	bool wanted; /* by the posts of the last udp_worker_listen() */
 	bool draining; /* flows go on, none begins */
 	uint32_t flows;
@@ -132,7 +134,8 @@ bool udp_header_in(struct dgram *g, struct udp_announced *who);
 bool udp_header_back(
     const struct udp_worker *w, const struct flow *f, struct dgram *g);
 
-/* udp_exit.c: the sockets that replies of a range leave by. */
+/* udp_exit.c: the sockets that replies leave by: of a range one for each port,
+ * of an edge that is bound elsewhere a raw one. */
 int udp_exit_begin(struct udp_listener *l, const struct addr *edge);
 void udp_exit_end(struct udp_listener *l, const struct addr *edge);
 int udp_exit_of(const struct udp_listener *l, const struct addr *edge);

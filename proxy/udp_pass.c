@@ -2,6 +2,7 @@
 
 #include <errno.h>
 
+#include "net/rawudp.h"
 #include "net/sock.h"
 
 /* --- flows that are over before they are idle: hints of `udp` --- */
@@ -172,13 +173,9 @@ static bool
 asks_range(
     const struct udp_listener *l, const struct dgram *g, struct addr *edge)
 {
-	uint16_t port = addr_port(&g->local);
-
-	if (g->local.sa.sa_family == AF_UNSPEC || port < addr_port(&l->edge) ||
-	    port > l->port_last)
-		return false;
 	*edge = g->local;
-	return true;
+	return g->local.sa.sa_family != AF_UNSPEC &&
+	    edge_post_serves(&l->post, &g->local);
 }
 
 static struct flow *
@@ -189,10 +186,11 @@ flow_of(struct udp_worker *w, uint32_t listener, const struct dgram *g,
 	struct addr edge = l->edge;
 	struct flow *f;
 
-	if (l->exits != NULL && !asks_range(l, g, &edge))
+	bool dispatched = l->exits != NULL || l->post.elsewhere;
+
+	if (dispatched && !asks_range(l, g, &edge))
 		return NULL;
-	if (l->exits == NULL && l->wildcard &&
-	    g->local.sa.sa_family != AF_UNSPEC) {
+	if (!dispatched && l->wildcard && g->local.sa.sa_family != AF_UNSPEC) {
 		edge = g->local;
 		addr_set_port(&edge, addr_port(&l->edge));
 	}
@@ -319,12 +317,17 @@ take_reply(struct udp_worker *w, struct flow *f, struct dgram *g)
 		tally_add(t, TALLY_DROP_HEADER, held);
 		return false;
 	}
-	return is_sendable(w, v, g);
+	if (!is_sendable(w, v, g))
+		return false;
+	if (l->raw >= 0)
+		rawudp_wrap(g);
+	return true;
 }
 
 /*
  * Runs are asked for when several came at once: a lone datagram is cheaper
- * without. A header belongs to one datagram: no runs then.
+ * without. A header, ours of a raw socket too, belongs to one datagram: no
+ * runs then.
  */
 static int
 receive_replies(struct udp_worker *w, const struct flow *f)
@@ -335,7 +338,7 @@ receive_replies(struct udp_worker *w, const struct flow *f)
 	    w, s->ready.fd, &s->ask, s->ask.runs ? DGRAMS_RUNS : DGRAMS_PLAIN);
 
 	if (n > 1 && !s->ask.runs && app->header == APP_HEADER_OFF &&
-	    app->trusts == 0) {
+	    app->trusts == 0 && w->listeners[f->listener]->raw < 0) {
 		sock_udp_gro(s->ready.fd, true);
 		s->ask.runs = true;
 	}

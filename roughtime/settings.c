@@ -176,7 +176,7 @@ check_values(const struct settings *s, const struct yaml_node *root,
 	if (!sharing_is_built((enum sharing_mode)s->sharing.mode))
 		yaml_error(e, place(root, "sharing.mode"),
 		    "sharing.mode: %s is not built yet, expected off, "
-		    "guarded, open, reuseport or activation",
+		    "guarded, open, reuseport, activation or dispatch",
 		    sharing_words[s->sharing.mode]);
 }
 

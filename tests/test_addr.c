@@ -256,6 +256,34 @@ masks_prefixes(void **state)
 	}
 }
 
+static void
+knows_prefixes(void **state)
+{
+	static const struct {
+		const char *address, *prefix;
+		unsigned int bits;
+		bool in;
+	} cases[] = {
+		{ "192.0.2.255", "192.0.2.0", 24, true },
+		{ "192.0.3.0", "192.0.2.0", 24, false },
+		{ "192.0.2.1", "192.0.2.1", 32, true },
+		{ "192.0.2.2", "192.0.2.1", 32, false },
+		{ "192.0.2.2", "0.0.0.0", 0, true },
+		{ "2001:db8::ffff", "2001:db8::", 64, true },
+		{ "2001:db8:0:1::", "2001:db8::", 64, false },
+		{ "2001:db8::1", "0.0.0.0", 0, false },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		struct addr a = addr(cases[i].address);
+		struct addr p = addr(cases[i].prefix);
+
+		assert_int_equal(
+		    addr_in_prefix(&a, &p, cases[i].bits), cases[i].in);
+	}
+}
+
 int
 main(void)
 {
@@ -268,6 +296,7 @@ main(void)
 		cmocka_unit_test(knows_lengths_ports_and_wildcards),
 		cmocka_unit_test(compares),
 		cmocka_unit_test(masks_prefixes),
+		cmocka_unit_test(knows_prefixes),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

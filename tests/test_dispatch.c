@@ -3,18 +3,21 @@
 
 #include <errno.h>
 #include <netinet/in.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
+#include "tests/child.h"
 #include "tests/sockets.h"
 
 #ifdef HAVE_DISPATCH
@@ -342,6 +345,89 @@ rivals(void **state)
 	dispatch_close(d);
 }
 
+/* What a rule leaves alone, and what it refuses when its socket is gone. */
+static void
+spares_and_fails_closed(void **state)
+{
+	struct dispatch *d = opened();
+	int fd = bound(SOCK_UDP, "127.0.0.9:9");
+	int own = bound(SOCK_UDP, "127.0.0.1:2500");
+	struct dispatch_rule rules[] = {
+		rule(SOCK_UDP, "127.0.0.1", 2000, 2999, dispatch_add(d, &fd, 1),
+		    1),
+		rule(SOCK_UDP, "127.0.0.1", 2500, 2500, DISPATCH_PASS, 0),
+	};
+
+	(void)state;
+	enforce(d, rules, 2);
+	assert_int_equal(say("127.0.0.1:2500"), 0);
+	assert_int_equal(taken(own), 1);
+	enforce(d, rules, 1);
+	assert_int_equal(say("127.0.0.1:2500"), 0);
+	assert_int_equal(taken(own), 0);
+	close(fd);
+	assert_int_equal(say("127.0.0.1:2500"), 0);
+	assert_int_equal(taken(own), 1);
+	dispatch_fail_closed(d);
+	assert_int_equal(say("127.0.0.1:2500"), ECONNREFUSED);
+	close(own);
+	dispatch_close(d);
+}
+
+/* A bpffs that ends with the process. */
+static void
+mount_bpffs(char *path)
+{
+	NEED(unshare(CLONE_NEWNS) == 0);
+	NEED(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0);
+	NEED(mkdtemp(path) != NULL);
+	NEED(mount("bpf", path, "bpf", 0, NULL) == 0);
+}
+
+/* One process after the other on what is pinned. */
+static void
+takes_over_what_is_pinned(void)
+{
+	char path[] = "/tmp/dispatch-XXXXXX", pin[64];
+	char why[DISPATCH_WHY_LEN] = "";
+	int fd = bound(SOCK_UDP, "127.0.0.9:9");
+	struct dispatch_rule r;
+	struct dispatch *d;
+
+	mount_bpffs(path);
+	snprintf(pin, sizeof pin, "%s/edges", path);
+	d = dispatch_open_pinned(pin, why);
+	NEED(d != NULL);
+	r = rule(SOCK_UDP, "127.0.0.1", 2000, 2999, dispatch_add(d, &fd, 1), 1);
+	enforce(d, &r, 1);
+	NEED(say("127.0.0.1:2222") == 0 && taken(fd) == 1);
+	NEED(dispatch_open_pinned(pin, why) == NULL);
+	NEED(strstr(why, "which runs") != NULL);
+	dispatch_close(d);
+	close(fd);
+	NEED(say("127.0.0.1:2222") == ECONNREFUSED);
+	d = dispatch_open_pinned(pin, why);
+	NEED(d != NULL);
+	NEED(say("127.0.0.1:2222") == ECONNREFUSED);
+	fd = bound(SOCK_UDP, "127.0.0.9:10");
+	r.slot = (uint16_t)dispatch_add(d, &fd, 1);
+	enforce(d, &r, 1);
+	NEED(say("127.0.0.1:2222") == 0 && taken(fd) == 1);
+	dispatch_close(d);
+	NEED(dispatch_open_pinned("/proc", why) == NULL);
+	NEED(strstr(why, "pinning at /proc") != NULL);
+	NEED(umount(path) == 0 && rmdir(path) == 0);
+}
+
+static void
+pinned(void **state)
+{
+	(void)state;
+	if (geteuid() != 0)
+		skip();
+	child_good(takes_over_what_is_pinned);
+}
+
 /* Nobody may load a program: one sentence says which right lacks. */
 static void
 without_rights(void **state)
@@ -378,6 +464,8 @@ main(void)
 		cmocka_unit_test(slots_are_used_again),
 		cmocka_unit_test(changes_without_rights),
 		cmocka_unit_test(rivals),
+		cmocka_unit_test(spares_and_fails_closed),
+		cmocka_unit_test(pinned),
 		cmocka_unit_test(without_rights),
 	};
 

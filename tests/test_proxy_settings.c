@@ -66,6 +66,35 @@ test_defaults(void **state)
 	assert_null(s.app);
 }
 
+#define RANGE_TO TO("tcp://198.51.100.1:1000-1999")
+#define DISPATCH "sharing: {mode: dispatch}\n"
+#define WIDE APPS APP("a", "tcp/1000-1999", "192.0.2.0/24", RANGE_TO)
+
+/* What dispatch has an order for is no overlap. */
+static void
+test_dispatch(void **state)
+{
+	struct proxy_settings s;
+
+	(void)state;
+	good(&s,
+	    WIDE APP("b", "tcp/1500", "192.0.2.0/24", SSH_TO) APP("c",
+		"tcp/1000-1999", "192.0.2.9, 192.0.2.128/25",
+		RANGE_TO) APP("d", "tcp/1000-1999", "ipv4",
+		RANGE_TO) "sharing: {mode: dispatch, pin: /sys/fs/bpf/edges, spare: "
+			  "['192.0.2.1:1500', '0.0.0.0:1501']}\n");
+	assert_int_equal(s.apps, 4);
+	assert_addr(&s.app[0].edge[0], "192.0.2.0:0");
+	assert_int_equal(s.app[0].edge_bits[0], 24);
+	assert_int_equal(s.app[2].edge_bits[0], 0);
+	assert_int_equal(s.app[2].edge_bits[1], 25);
+	assert_string_equal(s.sharing.pin, "/sys/fs/bpf/edges");
+	assert_int_equal(s.spares, 2);
+	assert_addr(&s.spare[0], "192.0.2.1:1500");
+	assert_addr(&s.spare[1], "0.0.0.0:1501");
+	proxy_settings_free(&s);
+}
+
 /* The minimal form of the issue, word by word, and everything else. */
 static void
 test_values(void **state)
@@ -466,8 +495,20 @@ static const struct bad_yaml bad[] = {
 	      "integer from 1 to 32 bits, got \"33\"" } },
 	{ PLAIN "sharing: {mode: demux}\n",
 	    { "f:3:17: sharing.mode: demux is not built yet, "
-	      "expected off, guarded, open, reuseport or "
-	      "activation" } },
+	      "expected off, guarded, open, reuseport, activation "
+	      "or dispatch" } },
+	{ APPS APP("a", "tcp/22", "192.0.2.0/24", SSH_TO),
+	    { "f:2:42: applications[0].edge_ips[0]: the prefix 192.0.2.0/24 "
+	      "takes sharing.mode: dispatch" } },
+	{ WIDE APP("b", "tcp/1500-2499", "192.0.2.0/24",
+	      TO("tcp://198.51.100.1:1-1000")) DISPATCH,
+	    { "f:3:49: applications[1].edge_ips[0]: 192.0.2.0/24 with "
+	      "tcp/1500-2499 overlaps 192.0.2.0/24 with tcp/1000-1999 of "
+	      "application \"a\"" } },
+	{ PLAIN "sharing: {spare: 192.0.2.1:2002}\n",
+	    { "f:3:10: sharing: pin and spare take mode: dispatch" } },
+	{ PLAIN "sharing: {mode: dispatch, spare: [192.0.2.1]}\n",
+	    { "f:3:35: sharing.spare[0]: a port is missing" } },
 	{ PLAIN "udp_flows: 1\nworkers: many\n",
 	    { "f:4:10: workers: expected auto or an integer from 1 "
 	      "to 256, got \"many\"",
@@ -581,6 +622,8 @@ test_fixed(void **state)
 		{ UDP(DNS_TO) "rcvbuf: 9\ndrain_s: 1\n", NULL },
 		{ PLAIN "workers: 9\nudp_flows: 99\n", "workers, udp_flows" },
 		{ PLAIN "sharing: {mode: open}\n", "sharing.mode" },
+		{ PLAIN "sharing: {mode: dispatch, pin: /p}\n",
+		    "sharing.mode, sharing.pin" },
 		{ PLAIN "control: /c\nuser: u\ntcp_sessions: 99\n",
 		    "control, user, tcp_sessions" },
 		{ PLAIN "event_log: \"-\"\nsplice_after: 9\n",
@@ -626,6 +669,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_defaults),
 		cmocka_unit_test(test_values),
+		cmocka_unit_test(test_dispatch),
 		cmocka_unit_test(test_dns),
 		cmocka_unit_test(test_close),
 		cmocka_unit_test(test_bad),

@@ -434,6 +434,7 @@ every_change_is_seen(void **state)
 static const struct {
 	size_t from, upto;
 } silent[] = {
+	UNUSED(edge_bits[1], edge),
 	UNUSED(edge[1], origins),
 	UNUSED(origin[1], dns),
 	UNUSED(dns.name[1], dns.type),

@@ -181,10 +181,10 @@ class Traffic:
         if not good:
             self.told.append((where, request[:20], reply[:40]))
 
-    def wait(self, more=20):
+    def wait(self, more=20, only=None):
         """Until each kind of client has so many more answers."""
         since = dict(self.count)
-        kinds = {k[0] for k in list(self.count)}
+        kinds = {k[0] for k in list(self.count) if only in (None, k[0][0])}
 
         def come():
             return kinds and all(

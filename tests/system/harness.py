@@ -55,13 +55,13 @@ def free_port(family=socket.AF_INET):
     raise AssertionError("no free port")
 
 
-def run(program, *argv, check=True, **more):
+def run(program, *argv, check=True, timeout_s=60, **more):
     """One of our programs, to its end."""
     p = subprocess.run([str(BUILD / program), *map(str, argv)],
                        stdin=more.pop("stdin", subprocess.DEVNULL)
                        if "input" not in more else None,
                        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                       text=True, timeout=60, **more)
+                       text=True, timeout=timeout_s, **more)
     if check:
         assert p.returncode == 0, (p.args, p.returncode, p.stderr)
     return p

@@ -14,7 +14,7 @@ import pytest
 @pytest.fixture(scope="module")
 def matrix():
     """The whole matrix of this kernel, once, as a program reads it."""
-    p = harness.run("portshare", "matrix", "--json")
+    p = harness.run("portshare", "matrix", "--json", timeout_s=300)
     return json.loads(p.stdout)
 
 
@@ -86,7 +86,7 @@ def test_what_no_selftest_of_the_kernel_covers(matrix, as_root):
 def test_without_root_it_says_what_it_left_out(as_root):
     p = subprocess.run(
         ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups",
-         harness.BUILD / "portshare", "matrix"], text=True, timeout=120,
+         harness.BUILD / "portshare", "matrix"], text=True, timeout=300,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert p.returncode == 0, p.stderr + p.stdout
     assert "are left out" in p.stdout
@@ -111,7 +111,8 @@ def test_without_any_namespace_it_takes_the_hosts_loopback(as_root):
 
 def test_markdown_and_output_file(tmp_path):
     path = tmp_path / "matrix.md"
-    p = harness.run("portshare", "matrix", "--markdown", "-o", path)
+    p = harness.run("portshare", "matrix", "--markdown", "-o", path,
+                    timeout_s=300)
     assert p.stdout == ""
     text = path.read_text()
     assert os.uname().release in text

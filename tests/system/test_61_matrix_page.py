@@ -11,7 +11,7 @@ import pytest
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
     path = harness.new_directory(tmp_path_factory, "page") / "matrix.html"
-    harness.run("portshare", "matrix", "--html", "-o", path)
+    harness.run("portshare", "matrix", "--html", "-o", path, timeout_s=300)
     return path
 
 

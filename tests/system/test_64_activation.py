@@ -15,12 +15,13 @@ MODE = {"mode": "activation"}
 # As the service manager does it (sd_listen_fds(3)): the sockets from
 # descriptor 3 on, and a word about them for this very process.
 HAND_OVER = r"""
-import os, sys
+import fcntl, os, sys
 fds = [int(x) for x in sys.argv[1].split(",") if x]
-high = [os.dup2(fd, 200 + i) for i, fd in enumerate(fds)]
+apart = max([3, *fds]) + len(fds) + 1
+high = [fcntl.fcntl(fd, fcntl.F_DUPFD, apart) for fd in fds]
 for i, fd in enumerate(high):
     os.dup2(fd, 3 + i)
-os.closerange(3 + len(fds), 300)
+os.closerange(3 + len(fds), max([apart, *high]) + 1)
 os.environ.update(LISTEN_FDS=str(len(fds)), LISTEN_PID=str(os.getpid()),
                   LISTEN_FDNAMES=":".join(["test"] * len(fds)))
 os.execvp(sys.argv[2], sys.argv[2:])

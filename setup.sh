@@ -10,6 +10,9 @@ packages_test='libcmocka-dev python3 python3-pytest python3-pytest-xdist
 	systemd nftables nginx libnginx-mod-stream wrk iperf3 redis-tools
 	dnsmasq-base unbound bind9-dnsutils haproxy'
 
+# ./run --syscalls watches the servers by it.
+packages_story=strace
+
 # A browser for one test: .ci/run has it, ./check goes without and says so.
 packages_page='chromium chromium-driver python3-selenium'
 
@@ -20,7 +23,7 @@ missing() {
 	done
 }
 
-# setup ROLE…: ROLE is build, test or page.
+# setup ROLE…: ROLE is build, test, story or page.
 setup() {
 	want=
 	for role in "$@"; do

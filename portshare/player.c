@@ -107,15 +107,14 @@ drain(int fd, struct player_output *out)
 }
 
 static void
-tell_typed(struct tale *t, enum stage_program program, const char *const argv[])
+tell_typed(struct tale *t, const char *const words[])
 {
-	char line[TALE_LEN];
-	size_t len =
-	    (size_t)snprintf(line, sizeof line, "%s", stage_name(program));
+	char line[TALE_LEN] = "";
+	size_t len = 0;
 
-	for (size_t i = 0; argv[i] != NULL && len < sizeof line; i++)
-		len += (size_t)snprintf(
-		    line + len, sizeof line - len, " %s", argv[i]);
+	for (size_t i = 0; words[i] != NULL && len < sizeof line; i++)
+		len += (size_t)snprintf(line + len, sizeof line - len, "%s%s",
+		    i > 0 ? " " : "", words[i]);
 	tale_typed(t, line);
 }
 
@@ -124,14 +123,15 @@ player_run(struct tale *t, const struct stage *s, enum lab_net net,
     enum stage_program program, const char *const argv[],
     struct player_output *out)
 {
-	const char *words[PLAYER_ARGS + 2] = { s->programs[program] };
+	const char *words[PLAYER_ARGS + 2] = { stage_name(program) };
 	int ends[2];
 	pid_t pid;
 
 	for (size_t i = 0; i < PLAYER_ARGS && argv[i] != NULL; i++)
 		words[i + 1] = argv[i];
 	if (t != NULL)
-		tell_typed(t, program, argv);
+		tell_typed(t, words);
+	words[0] = s->programs[program];
 	if (pipe2(ends, O_CLOEXEC) < 0) {
 		log_error("pipe: %s", strerror(errno));
 		return -1;
@@ -179,23 +179,41 @@ watch(struct player *p, const char *words[static STRACE_ARGS],
 	return STRACE_ARGS;
 }
 
-int
-player_start(struct player *p, struct tale *t)
+/* What is typed has names where what is run has paths. */
+static void
+make_words(const struct player *p, const char *const before[],
+    const char *config, const char *words[static PLAYER_ARGS],
+    const char *typed[static PLAYER_ARGS])
 {
-	char config[PATH_MAX], log[PATH_MAX], calls[PATH_MAX], typed[TALE_LEN];
-	const char *words[STRACE_ARGS + 4];
+	const struct stage *s = p->stage;
+	size_t n = 0;
+
+	if (before != NULL) {
+		words[n] = s->programs[STAGE_SELF];
+		typed[n++] = stage_name(STAGE_SELF);
+		for (; *before != NULL && n < PLAYER_ARGS - 4; before++, n++)
+			words[n] = typed[n] = *before;
+	}
+	words[n] = s->programs[p->program];
+	typed[n++] = stage_name(p->program);
+	words[n] = typed[n] = "-c";
+	words[++n] = config;
+	typed[n] = strrchr(config, '/') + 1;
+	words[n + 1] = typed[n + 1] = NULL;
+}
+
+int
+player_start(struct player *p, struct tale *t, const char *const before[])
+{
+	const char *words[STRACE_ARGS + PLAYER_ARGS], *typed[PLAYER_ARGS];
+	char config[PATH_MAX], log[PATH_MAX], calls[PATH_MAX];
 	size_t n = watch(p, words, calls);
 	int output;
 
 	file_name(config, p, "yaml");
 	file_name(log, p, "log");
-	snprintf(typed, sizeof typed, "%s -c %s.yaml", stage_name(p->program),
-	    stage_name(p->program));
-	tale_typed(t, typed);
-	words[n++] = p->stage->programs[p->program];
-	words[n++] = "-c";
-	words[n++] = config;
-	words[n] = NULL;
+	make_words(p, before, config, words + n, typed);
+	tell_typed(t, typed);
 	output = open(
 	    log, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0600);
 	if (output < 0) {

@@ -41,9 +41,12 @@ struct player {
 void player_init(struct player *p, const struct stage *s,
     enum stage_program program, bool watched);
 
-/* Its configuration is NAME.yaml in the stage's directory. -1 after a
- * log_error line. */
-int player_start(struct player *p, struct tale *t);
+/*
+ * Its configuration is NAME.yaml in the stage's directory. With `before`, words
+ * that end with NULL, it is started by portshare, which becomes it. -1 after a
+ * log_error line.
+ */
+int player_start(struct player *p, struct tale *t, const char *const before[]);
 /* Waits until its log has these words, true, or until it has ended. */
 bool player_says(struct player *p, const char *words);
 /* Waits for its end: its status. */

@@ -53,9 +53,11 @@ static bool (*const chapters[])(struct story *s) = {
 	story_tcp_half,
 	story_reuseport,
 	story_lives,
-	story_books,
 	story_strangers,
 	story_gap,
+	story_repair,
+	story_guard,
+	story_books,
 };
 
 /* A key of its own: told, for the queries to be typed again. */

@@ -18,7 +18,7 @@ struct story {
 	struct echo stranger; /* who tries to take the port */
 	char public_key[64];
 	unsigned int asked_time, asked_datagrams,
-	    asked_streams; /* since raise */
+	    asked_streams; /* since start */
 	struct player_output out; /* of the program that ran last */
 };
 
@@ -31,6 +31,8 @@ bool story_reuseport(struct story *s);
 bool story_strangers(struct story *s);
 bool story_gap(struct story *s);
 bool story_lives(struct story *s); /* --syscalls only */
+bool story_repair(struct story *s);
+bool story_guard(struct story *s);
 bool story_books(struct story *s);
 
 /* What chapters are made of (story_scene.c): each tells, does and checks. */
@@ -39,7 +41,9 @@ bool story_books(struct story *s);
 enum story_show { STORY_SILENT = 0, STORY_TIME, STORY_PROXY, STORY_SHARING };
 bool
 story_write(struct story *s, const char *mode, bool tcp, enum story_show show);
-bool story_start(struct story *s, struct player *p);
+/* `repair`: words of portshare before the program's own, NULL: none. */
+bool story_start(struct story *s, struct player *p, const char *const repair[]);
+void story_stop(struct story *s); /* both */
 /* Both anew, the time server first, in this mode. */
 bool story_raise(struct story *s, const char *mode, bool tcp);
 bool

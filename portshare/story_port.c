@@ -14,7 +14,7 @@ story_time_server(struct story *s)
 	    "every address of their host.",
 	    s->stage.port);
 	return story_write(s, "off", false, STORY_TIME) &&
-	    story_start(s, &s->time) &&
+	    story_start(s, &s->time, NULL) &&
 	    story_time_answers(s, s->stage.time, "--udp") &&
 	    story_time_answers(s, s->stage.time, "--tcp");
 }
@@ -26,7 +26,7 @@ is_refused(struct story *s, const char *protocol)
 	char words[64], place[ADDR_STR_LEN];
 	bool told;
 
-	if (player_start(&s->proxy, &s->tale) < 0)
+	if (player_start(&s->proxy, &s->tale, NULL) < 0)
 		return false;
 	(void)player_says(&s->proxy, "1 worker\n");
 	story_calls(s);

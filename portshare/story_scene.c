@@ -19,31 +19,57 @@ story_calls(struct story *s)
 	player_calls(&s->proxy, &s->tale);
 }
 
-/* What is told of a file stands in it as it is told; more follows. */
 static bool
-write_file(struct story *s, const struct player *p, const char *told,
-    const char *sharing, const char *more)
+write_file(struct story *s, const struct player *p, const char *text)
 {
-	char name[64], text[2048];
+	char name[64];
 
 	snprintf(name, sizeof name, "%s.yaml", stage_name(p->program));
-	snprintf(text, sizeof text, "%s%s%s", told, sharing, more);
 	return stage_write(&s->stage, name, text) == 0;
 }
 
+/* Guarded, the two meet at a socket: what its path is called in each. */
 static void
-time_listen(char *text, size_t len, const struct story *s)
+sharing(char text[static TALE_LEN], const struct story *s, const char *mode,
+    const char *path_key)
 {
-	snprintf(text, len,
+	if (strcmp(mode, "guarded") == 0)
+		snprintf(text, TALE_LEN,
+		    "sharing:\n"
+		    "  mode: guarded\n"
+		    "  %s: %s/guard.sock\n",
+		    path_key, s->stage.directory);
+	else
+		snprintf(text, TALE_LEN, "sharing: {mode: %s}\n", mode);
+}
+
+/* What is told of a file stands in it as it is told; more follows. */
+static bool
+write_time(struct story *s, const char *mode, enum story_show show)
+{
+	char listen[256], line[TALE_LEN], text[2 * TALE_LEN];
+
+	snprintf(listen, sizeof listen,
 	    "listen:\n"
 	    "  - {address: 0.0.0.0, port: %u, transports: [udp, tcp]}\n",
 	    s->stage.port);
+	sharing(line, s, mode, "socket");
+	snprintf(text, sizeof text,
+	    "%s%s"
+	    "identities: [{name: story, key: %s/story.key}]\n"
+	    "clock: {when_unsynchronised: serve}\n"
+	    "workers: 1\n",
+	    listen, line, s->stage.directory);
+	if (show == STORY_TIME)
+		tale_file(&s->tale, "roughtimed.yaml", listen);
+	return write_file(s, &s->time, text);
 }
 
 static void
-application(char *text, size_t len, const struct story *s, const char *proto)
+application(
+    char text[static TALE_LEN], const struct story *s, const char *proto)
 {
-	snprintf(text, len,
+	snprintf(text, TALE_LEN,
 	    "  - name: customer-%s\n"
 	    "    protocol: %s/%u\n"
 	    "    edge_ips: [%s]\n"
@@ -53,65 +79,59 @@ application(char *text, size_t len, const struct story *s, const char *proto)
 }
 
 static bool
-write_time(struct story *s, const char *mode, bool show)
+write_proxy(struct story *s, const char *mode, bool tcp, enum story_show show)
 {
-	char listen[256], sharing[256], more[512];
+	char udp[TALE_LEN], stream[TALE_LEN] = "", line[TALE_LEN];
+	char told[3 * TALE_LEN], text[5 * TALE_LEN];
 
-	time_listen(listen, sizeof listen, s);
-	snprintf(sharing, sizeof sharing, "sharing: {mode: %s}\n", mode);
-	snprintf(more, sizeof more,
-	    "identities: [{name: story, key: %s/story.key}]\n"
-	    "clock: {when_unsynchronised: serve}\n"
-	    "workers: 1\n",
-	    s->stage.directory);
-	if (show)
-		tale_file(&s->tale, "roughtimed.yaml", listen);
-	return write_file(s, &s->time, listen, sharing, more);
-}
-
-static bool
-write_proxy(struct story *s, const char *mode, bool tcp, bool show)
-{
-	char udp[256], stream[256] = "", told[640], sharing[256], more[256];
-
-	application(udp, sizeof udp, s, "udp");
+	application(udp, s, "udp");
 	if (tcp)
-		application(stream, sizeof stream, s, "tcp");
+		application(stream, s, "tcp");
 	snprintf(told, sizeof told, "applications:\n%s%s", udp, stream);
-	snprintf(sharing, sizeof sharing, "sharing: {mode: %s}\n", mode);
-	snprintf(more, sizeof more,
+	sharing(line, s, mode, "peer");
+	snprintf(text, sizeof text,
+	    "%s%s"
 	    "control: %s/l4proxyd.sock\n"
 	    "tcp_sessions: 64\n"
 	    "udp_flows: 64\n"
 	    "drain_s: 0\n"
 	    "workers: 1\n",
-	    s->stage.directory);
-	if (show)
+	    told, line, s->stage.directory);
+	if (show == STORY_PROXY)
 		tale_file(&s->tale, "l4proxyd.yaml", told);
-	return write_file(s, &s->proxy, told, sharing, more);
+	return write_file(s, &s->proxy, text);
+}
+
+static void
+tell_sharing(struct story *s, const char *mode)
+{
+	char one[TALE_LEN], other[TALE_LEN];
+
+	sharing(one, s, mode, "socket");
+	sharing(other, s, mode, "peer");
+	if (strcmp(one, other) == 0) {
+		tale_file(&s->tale, "in both files", one);
+		return;
+	}
+	tale_file(&s->tale, "roughtimed.yaml", one);
+	tale_file(&s->tale, "l4proxyd.yaml", other);
 }
 
 bool
 story_write(struct story *s, const char *mode, bool tcp, enum story_show show)
 {
-	char sharing[64];
-
-	snprintf(sharing, sizeof sharing, "sharing: {mode: %s}\n", mode);
-	if (!write_time(s, mode, show == STORY_TIME) ||
-	    !write_proxy(s, mode, tcp, show == STORY_PROXY))
-		return false;
 	if (show == STORY_SHARING)
-		tale_file(&s->tale, "in both files", sharing);
-	return true;
+		tell_sharing(s, mode);
+	return write_time(s, mode, show) && write_proxy(s, mode, tcp, show);
 }
 
 bool
-story_start(struct story *s, struct player *p)
+story_start(struct story *s, struct player *p, const char *const repair[])
 {
 	const char *ready = p == &s->time ? ", hash: " : "1 worker\n";
 	bool up;
 
-	if (player_start(p, &s->tale) < 0)
+	if (player_start(p, &s->tale, repair) < 0)
 		return false;
 	up = player_says(p, ready);
 	story_calls(s);
@@ -120,8 +140,8 @@ story_start(struct story *s, struct player *p)
 	return tale_check(&s->tale, up, "%s is up", stage_name(p->program));
 }
 
-static void
-stop_both(struct story *s)
+void
+story_stop(struct story *s)
 {
 	char typed[64];
 	size_t len;
@@ -137,15 +157,15 @@ stop_both(struct story *s)
 	(void)player_stop(&s->proxy);
 	(void)player_stop(&s->time);
 	story_calls(s);
+	s->asked_time = s->asked_datagrams = s->asked_streams = 0;
 }
 
 bool
 story_raise(struct story *s, const char *mode, bool tcp)
 {
-	stop_both(s);
-	s->asked_time = s->asked_datagrams = s->asked_streams = 0;
+	story_stop(s);
 	return story_write(s, mode, tcp, STORY_SHARING) &&
-	    story_start(s, &s->time) && story_start(s, &s->proxy);
+	    story_start(s, &s->time, NULL) && story_start(s, &s->proxy, NULL);
 }
 
 bool

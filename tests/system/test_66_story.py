@@ -127,12 +127,29 @@ def test_a_stream_sockets_life(told):
 
 
 def test_the_refusal_is_a_bind_that_fails(told):
-    """One of a datagram socket, later one of a stream socket."""
+    """One of a datagram socket, later one of a stream socket; then those who
+    ask the guard first try."""
     refused = of(told, "call", call="bind", result="EADDRINUSE")
     assert {c["process"] for c in refused} == {"l4proxyd"}
     assert [c["chapter"] for c in refused] == [
         chapter_of(told, "wants the same port"),
-        chapter_of(told, "other half")]
+        chapter_of(told, "other half"),
+        *[chapter_of(told, "The guard")] * 2]
+
+
+def test_the_guard_leaves_no_flag(told, as_root):
+    """What each sets for a bind it clears, on both sockets of each."""
+    last, at = {}, chapter_of(told, "The guard")
+    for c in of(told, "call", call="setsockopt", chapter=at):
+        fd, _, name, value = c["arguments"].split(", ")[:4]
+        if name == "SO_REUSEPORT":
+            last[c["process"], fd] = value
+    assert {process for process, _ in last} == {"roughtimed", "l4proxyd"}
+    bound = {(c["process"], c["arguments"].split(", ")[0])
+             for c in of(told, "call", call="bind", chapter=at, result="0")
+             if re.search(r", (0\.0\.0\.0|192\.0\.2\.1):2002$",
+                          c["arguments"])}
+    assert {last[s] for s in bound} == {"0"} and len(bound) == 4
 
 
 def test_no_option_of_the_first_chapters_shares(told):
@@ -248,9 +265,23 @@ SPOILED = {
         (dict(l4proxyd='sed -i "s/192.0.2.101:7000/127.0.0.1:7001/" "$2"; '
                        f'grep -q open "$2" && {ELSEWHERE}; exec $real "$@"'),
          'answered by "somebody else: hello 1"'),
+    "a stranger who is not let in":
+        (dict(l4proxyd='here=$(dirname "$2")/times; grep -q tcp/ "$2" || '
+                       'echo >> $here; [ "$(wc -l < $here)" = 3 ] && '
+                       'sed -i s/open/reuseport/ "$2"; exec $real "$@"',
+              roughtimed='here=$(dirname "$2")/starts; echo >> $here; '
+                         '[ "$(wc -l < $here)" = 4 ] && '
+                         'sed -i s/open/reuseport/ "$2"; exec $real "$@"'),
+         "a second program binds the customer's address too: Address already"),
+    "a guard who lets others in":
+        (dict(l4proxyd=with_mode("guarded", "reuseport"),
+              roughtimed=with_mode("guarded", "reuseport")),
+         "a second program tries tcp with SO_REUSEPORT: success"),
+    "a guard on one side only":
+        (dict(roughtimed=with_mode("guarded", "off")), "l4proxyd is up"),
     "counters that do not add up":
-        (dict(l4proxyctl='$real "$@" | sed "s/ 1  datagrams: from/'
-                         ' 2  datagrams: from/"'),
+        (dict(l4proxyctl='$real "$@" | sed "s/[0-9]*  datagrams: from/'
+                         '99  datagrams: from/"'),
          "the proxy passed on"),
 }
 
@@ -342,3 +373,66 @@ def test_usage_errors():
         p = story(*argv)
         assert p.returncode == 1 and "usage: portshare" in p.stderr
         assert not p.stdout
+
+
+# ./run, on programs that are built: its make is told to do nothing.
+
+@pytest.fixture
+def checkout(tmp_path):
+    """What ./run needs of the tree; its commands come with this PATH."""
+    for name in ("run", "setup.sh"):
+        shutil.copy(harness.ROOT / name, tmp_path / name)
+    (tmp_path / "build").symlink_to(harness.BUILD)
+    commands = tmp_path / "commands"
+    commands.mkdir()
+    (commands / "make").symlink_to("/bin/true")
+    return tmp_path, {**os.environ,
+                      "PATH": f"{commands}:{os.environ['PATH']}"}
+
+
+def test_run_tells_the_story_twice_in_a_row(checkout):
+    tree, env = checkout
+    for _ in range(2):
+        p = subprocess.run([tree / "run"], text=True, env=env,
+                           stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                           stderr=subprocess.PIPE, timeout=LIMIT_S)
+        assert p.returncode == 0, p.stderr + p.stdout
+        assert "As told: " in p.stdout and "./run serve" in p.stdout
+    assert not (tree / "var").exists()
+
+
+def test_run_passes_options_and_failures_on(checkout):
+    tree, env = checkout
+    p = subprocess.run([tree / "run", "--json"], env=env, check=True,
+                       stdout=subprocess.PIPE, timeout=LIMIT_S)
+    assert json.loads(p.stdout)["as_told"]
+    p = subprocess.run([tree / "run", "nonsense"], env=env, text=True,
+                       stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                       timeout=LIMIT_S)
+    assert p.returncode == 1 and "./run serve" not in p.stdout
+    assert "takes no nonsense" in p.stderr
+
+
+def test_run_serve_answers_until_it_is_stopped(checkout):
+    tree, env = checkout
+    port = harness.free_port()
+    child = subprocess.Popen([tree / "run", "serve"], text=True,
+                             env={**env, "PORT": str(port)},
+                             stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    try:
+        lines = []
+        for line in child.stdout:
+            lines.append(line)
+            if "Ctrl-C" in line:
+                break
+        asked, = [line for line in lines if line.startswith("  ask it")]
+        p = subprocess.run(asked.split()[2:], text=True, check=True,
+                           stdout=subprocess.PIPE, timeout=LIMIT_S)
+        assert "(verified)" in p.stdout
+        child.send_signal(signal.SIGTERM)
+        child.communicate(timeout=harness.PATIENCE_S)
+    finally:
+        child.kill()
+        child.wait()
+    assert child.returncode == 0
+    assert not (tree / "var").exists()

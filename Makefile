@@ -37,11 +37,11 @@ FOUND := $(foreach p,$(OPTIONAL),$(shell pkg-config --exists $(p) && echo $(p)))
 ABSENT := $(filter-out $(FOUND),$(OPTIONAL))
 HAVE := $(foreach p,$(FOUND),-DHAVE_$(shell echo $(p) | tr a-z- A-Z_))
 
-# The program of net/dispatch is compiled for the kernel's BPF machine, which
-# clang can do, and is embedded in the daemon.
+# The programs of net/dispatch and net/fastpath are compiled for the kernel's
+# BPF machine, which clang can do, and are embedded in the daemon.
 CLANG ?= clang
 BPF_CLANG := $(and $(filter libbpf,$(FOUND)),$(shell command -v $(CLANG)))
-HAVE += $(if $(BPF_CLANG),-DHAVE_DISPATCH)
+HAVE += $(if $(BPF_CLANG),-DHAVE_DISPATCH -DHAVE_FASTPATH)
 ABSENT += $(if $(shell command -v $(CLANG)),,$(CLANG))
 
 ifneq ($(MAKECMDGOALS),clean)
@@ -95,9 +95,13 @@ $(OBJ)/%.bpf.o: %.bpf.c $(FLAGS)
 	@mkdir -p $(@D)
 	$(CLANG) $(BPF_FLAGS) $(if $(WERROR),-Werror) -MMD -MP -c -o $@ $<
 
+# Atomic operations that give back what was there: Linux 5.12.
+$(OBJ)/net/fastpath.bpf.o: BPF_FLAGS += -mcpu=v3
+
 # .incbin looks for the object from there.
-$(OBJ)/net/dispatch.o: CFLAGS_ALL += -Wa,-I$(OBJ)
-$(OBJ)/net/dispatch.o: $(if $(BPF_CLANG),$(OBJ)/net/dispatch.bpf.o)
+EMBEDDING := $(OBJ)/net/dispatch.o $(OBJ)/net/fastpath.o
+$(EMBEDDING): CFLAGS_ALL += -Wa,-I$(OBJ)
+$(EMBEDDING): %.o: $(if $(BPF_CLANG),%.bpf.o)
 
 $(LIB): $(LIB_SRCS:%.c=$(OBJ)/%.o)
 	@rm -f $@

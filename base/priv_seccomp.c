@@ -189,10 +189,12 @@ static const struct condition server_conditions[] = {
 	{ SCMP_SYS(kill), 1, WHOLE, SIGTERM },
 };
 
-/* A socket of a new range of ports, into the map of net/dispatch that is open;
- * nothing can be loaded or made. */
+/* Into and out of the maps of net/dispatch and net/fastpath that are open, and
+ * whether links are; nothing can be loaded or made. */
 static const struct condition proxy_conditions[] = {
 	{ SCMP_SYS(bpf), 0, WHOLE, BPF_MAP_UPDATE_ELEM },
+	{ SCMP_SYS(bpf), 0, WHOLE, BPF_MAP_DELETE_ELEM },
+	{ SCMP_SYS(bpf), 0, WHOLE, BPF_OBJ_GET_INFO_BY_FD },
 };
 
 /* No raw ones: a transparent proxy has the capability for them. */

@@ -409,15 +409,34 @@ sock_is_local(const struct addr *a)
 	return local;
 }
 
-int
-sock_diag_open(void)
+/* Its reads give up after a second. */
+static int
+open_netlink(int protocol)
 {
 	const struct timeval patience = { .tv_sec = 1 };
-	int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG);
+	int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, protocol);
 
 	if (fd >= 0 &&
 	    setsockopt(
 		fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience) < 0)
+		return close_failed(fd);
+	return fd;
+}
+
+int
+sock_diag_open(void)
+{
+	return open_netlink(NETLINK_SOCK_DIAG);
+}
+
+int
+sock_route_open(uint32_t groups)
+{
+	const struct sockaddr_nl a = { .nl_family = AF_NETLINK,
+		.nl_groups = groups };
+	int fd = open_netlink(NETLINK_ROUTE);
+
+	if (fd >= 0 && bind(fd, (const struct sockaddr *)&a, sizeof a) < 0)
 		return close_failed(fd);
 	return fd;
 }

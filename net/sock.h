@@ -115,5 +115,7 @@ bool sock_is_local(const struct addr *a);
 
 /* A sock_diag(7) netlink socket; its reads give up after a second. */
 int sock_diag_open(void);
+/* The same for rtnetlink(7), told of what happens in `groups` (RTMGRP_…). */
+int sock_route_open(uint32_t groups);
 
 #endif

@@ -57,6 +57,9 @@ bool app_check_same(const struct app_check *a, const struct app_check *b);
 /* Where sessions go when health checks say that no origin is up. */
 enum app_down { APP_DOWN_LAST_KNOWN = 0, APP_DOWN_REFUSE };
 
+/* fast_path: whether the kernel carries established flows (UDP). */
+enum app_fast { APP_FAST_AUTO = 0, APP_FAST_OFF, APP_FAST_REQUIRE };
+
 /* Passive ejection: an origin that cannot be connected to is left out. */
 struct app_eject {
 	uint32_t after; /* connect failures in a row; 0: never */
@@ -145,6 +148,7 @@ struct app {
 	struct app_limits limits;
 	struct app_tcp tcp;
 	struct app_udp udp;
+	enum app_fast fast_path;
 };
 
 /* ip_firewall: a deny that matches wins by the longer prefix; an allow list

@@ -88,6 +88,18 @@ set_state(json_t *row, struct service *v, uint64_t now_ns)
 			ends_ns > now_ns ? (ends_ns - now_ns) / 1000000 : 0));
 }
 
+/* Which path established flows are on, and why not the fast one. */
+static void
+set_path(json_t *row, const struct proxy *p, const struct service *v)
+{
+	const char *why = proxy_fast_why(p, &v->app);
+
+	json_object_set_new(
+	    row, "path", json_string(why == NULL ? "kernel" : "sockets"));
+	if (why != NULL && v->app.proto == SOCK_UDP)
+		json_object_set_new(row, "path_why", json_string(why));
+}
+
 /* Why it has no origins, if origin_dns is why. */
 static void
 set_unresolved(json_t *row, struct service *v)
@@ -122,6 +134,7 @@ tell_application(struct control_connection *c)
 	    notation_ports_str(ports, v->app.port_first, v->app.port_last),
 	    "edges", edges_of(&v->app), "origins", number(n), "live",
 	    number(service_live(v)), "begun", number(begun(v)));
+	set_path(row, c->control->proxy, v);
 	set_state(row, v, now_ns);
 	set_unresolved(row, v);
 	control_row(c, row);

@@ -78,6 +78,7 @@ static const struct table_column application_columns[] = {
 	{ "LIVE", true },
 	{ "TOTAL", true },
 	{ "STATE", false },
+	{ "PATH", false },
 };
 
 /* The first address stands for all of them. */
@@ -110,6 +111,17 @@ put_state(struct cells *c, const json_t *row)
 		put(c, ctl_text(row, "state"));
 }
 
+/* The path, and why it is not the fast one: the last column, of any width. */
+static void
+put_path(struct cells *c, const json_t *row)
+{
+	if (json_object_get(row, "path_why") != NULL)
+		snprintf(room(c), TABLE_CELL, "%s: %s", ctl_text(row, "path"),
+		    ctl_text(row, "path_why"));
+	else
+		put(c, ctl_text(row, "path"));
+}
+
 static void
 fill_application(struct cells *c, const json_t *row)
 {
@@ -121,6 +133,7 @@ fill_application(struct cells *c, const json_t *row)
 	put_count(c, row, "live");
 	put_count(c, row, "begun");
 	put_state(c, row);
+	put_path(c, row);
 }
 
 /* ---- origins ---- */

@@ -33,6 +33,7 @@ struct flow_table {
 	uint32_t wheel[WHEEL_SLOTS]; /* heads */
 	uint64_t tick; /* all slots up to this one have been gone through */
 	flow_closed_fn *closed;
+	flow_judged_fn *judged; /* NULL: none */
 	void *context;
 	uint8_t key[crypto_shorthash_KEYBYTES];
 };
@@ -263,6 +264,19 @@ flow_table_new(
 }
 
 void
+flow_table_judge(struct flow_table *t, flow_judged_fn *judged)
+{
+	t->judged = judged;
+}
+
+static void
+judge(struct flow_table *t, struct flow *f)
+{
+	if (t->judged != NULL)
+		t->judged(t->context, f);
+}
+
+void
 flow_table_free(struct flow_table *t)
 {
 	if (t == NULL)
@@ -331,7 +345,7 @@ idlest_replied(struct flow_table *t)
 	uint32_t n = 0, i = t->age[true].oldest;
 
 	for (; n < EVICT_LOOKS && i != NONE; i = t->flows[i].age_next)
-		looked[n++] = &t->flows[i];
+		judge(t, looked[n++] = &t->flows[i]);
 	if (n == 0)
 		return NULL;
 	worst = looked[0];
@@ -394,11 +408,11 @@ mark_replied(struct flow_table *t, struct flow *f)
 	age_append(t, f);
 }
 
-void
-flow_touch(struct flow_table *t, struct flow *f, uint64_t now_ms,
-    uint32_t idle_ms, bool from_origin, size_t bytes)
+static void
+put_off(
+    struct flow_table *t, struct flow *f, uint64_t active_ms, uint32_t idle_ms)
 {
-	uint64_t expires_ms = now_ms + idle_ms;
+	uint64_t expires_ms = active_ms + idle_ms;
 	bool sooner = expires_ms < f->expires_ms;
 
 	/* Later: the wheel finds out when the old time comes. */
@@ -408,6 +422,28 @@ flow_touch(struct flow_table *t, struct flow *f, uint64_t now_ms,
 		wheel_remove(t, f);
 		wheel_add(t, f);
 	}
+}
+
+void
+flow_carried(struct flow_table *t, struct flow *f, uint64_t at_ms,
+    uint32_t idle_ms, bool from_origin, uint32_t n, uint64_t bytes)
+{
+	if (at_ms > flow_active_ms(f))
+		put_off(t, f, at_ms, idle_ms);
+	if (from_origin) {
+		f->origin_bytes += bytes;
+		f->origin_packets += n;
+	} else {
+		f->client_bytes += bytes;
+		f->client_packets += n;
+	}
+}
+
+void
+flow_touch(struct flow_table *t, struct flow *f, uint64_t now_ms,
+    uint32_t idle_ms, bool from_origin, size_t bytes)
+{
+	put_off(t, f, now_ms, idle_ms);
 	if (from_origin) {
 		f->origin_bytes += bytes;
 		f->origin_packets++;
@@ -434,6 +470,8 @@ turn_slot(struct flow_table *t, uint64_t tick, uint64_t now_ms, uint32_t *left,
 
 		if ((*left)-- == 0)
 			return false;
+		if (f->expires_ms <= now_ms)
+			judge(t, f);
 		if (f->expires_ms <= now_ms) {
 			flow_close(t, f, STATUS_CLOSED);
 			++*closed;

@@ -58,6 +58,10 @@ typedef void flow_closed_fn(void *context, struct flow *f, enum status status);
 struct flow_table *flow_table_new(
     uint32_t capacity, uint64_t now_ms, flow_closed_fn *closed, void *context);
 void flow_table_free(struct flow_table *t); /* closes all: STATUS_CLOSED */
+/* Called before a flow is judged by its age, for who keeps count elsewhere:
+ * see flow_carried(). */
+typedef void flow_judged_fn(void *context, struct flow *f);
+void flow_table_judge(struct flow_table *t, flow_judged_fn *judged);
 
 struct flow *flow_find(
     struct flow_table *t, const struct addr *client, const struct addr *edge);
@@ -79,6 +83,10 @@ flow_active_ms(const struct flow *f)
 	return f->expires_ms - f->idle_ms;
 }
 
+/* The same of datagrams that somebody else has passed: `n` of them, `bytes` in
+ * all, the last one at `at_ms`. */
+void flow_carried(struct flow_table *t, struct flow *f, uint64_t at_ms,
+    uint32_t idle_ms, bool from_origin, uint32_t n, uint64_t bytes);
 /* From now on it is found by all three; the rest is to be filled in. */
 struct flow_via *
 flow_name(struct flow_table *t, struct flow *f, const struct addr *peer);

@@ -286,6 +286,8 @@ proxy_new(const char *config, bool rehearse)
 	    listener_settle(&p->source) != 0)
 		goto fail;
 	limit_flows(p);
+	if (proxy_open_fast_path(p, rehearse) != 0)
+		goto fail;
 	proxy_check_host(p->started);
 	p->resolver = resolver_new();
 	if (p->resolver == NULL || open_control(p, rehearse) != 0 ||
@@ -309,6 +311,8 @@ make_worker(struct proxy *p, size_t index)
 		.log = p->log,
 		.tcp_sessions = (size_t)p->started->tcp_sessions,
 		.udp_flows = p->udp_flows,
+		.fastpath = p->fastpath,
+		.workers = (uint32_t)proxy_settings_workers(p->started),
 		.splice_after = (uint64_t)p->started->splice_after,
 		.raw = { p->raw[0], p->raw[1] },
 		.sockets_stay = p->source.activation != NULL,
@@ -530,13 +534,15 @@ proxy_run(struct proxy *p)
 	int result = -1;
 
 	if (init_loop(p) != 0 || make_workers(p) != 0 ||
-	    start_discovery(p) != 0 || start_health(p) != 0)
+	    start_discovery(p) != 0 || start_health(p) != 0 ||
+	    proxy_start_fast_path(p) != 0)
 		return -1;
 	if (priv_seccomp(PRIV_PROXY) != 0) {
 		log_error("seccomp: %s", strerror(errno));
 		return -1;
 	}
 	edge_log(&p->edges, p->started->app, p->started->apps);
+	proxy_tell_fast_path(p);
 	control_start(p->control, p);
 	tell_sharing(p->started);
 	if (start_workers(p) == 0) {
@@ -569,6 +575,7 @@ proxy_free(struct proxy *p)
 	listener_end(&p->source);
 	edge_close(&p->edges);
 	edge_close(&p->retired);
+	proxy_close_fast_path(p);
 	dispatch_close(p->dispatch);
 	proxy_close_raw(p);
 	if (p->log != NULL)

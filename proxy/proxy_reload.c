@@ -166,6 +166,7 @@ apply(struct proxy *p, struct proxy_settings *fresh, struct edge_set *edges,
 	hand_over(p, configs);
 	ev_timer_again(p->loop, &p->tick);
 	edge_log(&p->edges, fresh->app, fresh->apps);
+	proxy_tell_fast_path(p);
 	log_info("reloaded");
 }
 
@@ -237,7 +238,7 @@ proxy_reload(struct proxy *p)
 	    proxy_check_rights(fresh,
 		", which was given up at the start, when no application "
 		"asked for it: restart") == 0 &&
-	    try_reload(p, fresh) == 0;
+	    proxy_check_fast_path(p, fresh) == 0 && try_reload(p, fresh) == 0;
 	control_reload_ends(p->control, good);
 	if (!good) {
 		proxy_drop_settings(fresh);

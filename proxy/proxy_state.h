@@ -5,11 +5,13 @@
 #ifndef PROXY_PROXY_STATE_H
 #define PROXY_PROXY_STATE_H
 
+#include <net/if.h>
 #include <stdbool.h>
 #include <stddef.h>
 
 #include <ev.h>
 
+#include "net/fastpath.h"
 #include "proxy/control.h"
 #include "proxy/discovery.h"
 #include "proxy/edge.h"
@@ -33,6 +35,10 @@ struct proxy {
 	struct dispatch *dispatch; /* of ranges; NULL: a socket a port */
 	struct listener_source source; /* of all edges */
 	int raw[2]; /* of UDP edges that are bound elsewhere: by family */
+	struct fastpath *fastpath; /* NULL: all flows are on sockets */
+	char fast_why[FASTPATH_WHY_LEN + IF_NAMESIZE + 2]; /* then why */
+	bool fast_lost[FASTPATH_DEVICES]; /* told: not attached any more */
+	bool fast_changed; /* routes, during the pause */
 	struct edge_set edges;
 	struct edge_set retired; /* of before a reload, not yet closed */
 	bool settling; /* ports are about to be as services say */
@@ -51,6 +57,8 @@ struct proxy {
 	ev_signal signals[SIGNALS];
 	ev_timer tick;
 	ev_io guarded;
+	ev_io fast_routes;
+	ev_timer fast_beat, fast_pause;
 };
 
 /* From the file; NULL after log_error lines. */
@@ -95,6 +103,19 @@ int proxy_configure(struct proxy *p);
 int proxy_open_guard(struct proxy *p);
 /* On the main loop from now on. */
 void proxy_watch_guard(struct proxy *p);
+/* ---- proxy_fast.c ---- */
+
+/* Loads and attaches the program that carries flows, while there are rights
+ * to; -1 after a log_error line when an application cannot do without. */
+int proxy_open_fast_path(struct proxy *p, bool rehearse);
+int proxy_start_fast_path(struct proxy *p); /* of its loop; 0 or -1 */
+void proxy_close_fast_path(struct proxy *p);
+/* Why flows of this application are on sockets; NULL: they need not be. */
+const char *proxy_fast_why(const struct proxy *p, const struct app *a);
+/* -1 after a log_error line: one requires what it cannot have. */
+int
+proxy_check_fast_path(const struct proxy *p, const struct proxy_settings *s);
+void proxy_tell_fast_path(const struct proxy *p); /* a line an application */
 
 /* ---- proxy_drain.c ---- */
 

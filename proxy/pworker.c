@@ -252,6 +252,8 @@ allocate(struct pworker *w)
 		.tally = &w->tally,
 		.flows = w->setup.udp_flows,
 		.raw = { w->setup.raw[0], w->setup.raw[1] },
+		.fastpath = w->setup.fastpath,
+		.workers = w->setup.workers,
 	};
 	w->sessions = sessions_new(&sessions);
 	if (w->sessions == NULL)

@@ -23,6 +23,8 @@ struct pworker_setup {
 	struct eventlog *log; /* NULL: none */
 	size_t tcp_sessions;
 	uint32_t udp_flows;
+	struct fastpath *fastpath; /* of all workers; NULL: none */
+	uint32_t workers;
 	uint64_t splice_after;
 	int raw[2]; /* sock_udp_raw() of IPv4 and IPv6; -1 */
 	bool sockets_stay; /* others have them too: at the end who has begun

@@ -425,8 +425,8 @@ service_same(const struct app *a, const struct app *b)
 	    same_origins(a, b) && same_limits(&a->limits, &b->limits) &&
 	    same_timeouts(&a->timeouts, &b->timeouts) &&
 	    same_tcp(&a->tcp, &b->tcp) && same_udp(&a->udp, &b->udp) &&
-	    a->allows == b->allows && a->denies == b->denies &&
-	    a->trusts == b->trusts &&
+	    a->fast_path == b->fast_path && a->allows == b->allows &&
+	    a->denies == b->denies && a->trusts == b->trusts &&
 	    same_prefixes(a->allow, b->allow, a->allows) &&
 	    same_prefixes(a->deny, b->deny, a->denies) &&
 	    same_prefixes(a->trust, b->trust, a->trusts);

@@ -114,6 +114,33 @@ make_places(struct addr *to, const struct schema_list *list, const char *key,
 	return list->count;
 }
 
+/* Whether they are there, the start will say. */
+static void
+make_interfaces(
+    struct proxy_raw *raw, const struct yaml_node *root, struct yaml_errors *e)
+{
+	char *const *words = raw->fast_path_interfaces.items;
+	struct proxy_settings *s = &raw->s;
+	char path[48];
+
+	for (size_t i = 0; i < raw->fast_path_interfaces.count; i++) {
+		size_t len = words[i] != NULL ? strlen(words[i]) : 0;
+		const struct yaml_node *at;
+
+		snprintf(path, sizeof path, "fast_path_interfaces[%zu]", i);
+		at = schema_find(root, path);
+		if (len > 0 && len < IF_NAMESIZE)
+			memcpy(
+			    s->fast_path_interface[s->fast_path_interfaces++],
+			    words[i], len + 1);
+		else
+			yaml_error(e, at != NULL ? at : root,
+			    "%s: expected the name of an interface, such as "
+			    "eth0",
+			    path);
+	}
+}
+
 /* `off` is the word for none. */
 static void
 drop_off(char **text)
@@ -161,6 +188,7 @@ proxy_settings_parse(struct proxy_settings *s, const uint8_t *data, size_t len,
 	    "resolvers", notation_server, root, e);
 	raw.s.spares = make_places(raw.s.spare, &raw.sharing.spare,
 	    "sharing.spare", spare_place, root, e);
+	make_interfaces(&raw, root, e);
 	drop_off(&raw.s.sharing.pin);
 	check_values(&raw.s, root, e);
 	drop_off(&raw.s.event_log);
@@ -236,6 +264,15 @@ proxy_settings_fixed_change(const struct proxy_settings *was,
 		{ "udp_flows", was->udp_flows == now->udp_flows },
 		{ "tcp_sessions", was->tcp_sessions == now->tcp_sessions },
 		{ "port_ranges", was->port_ranges == now->port_ranges },
+		{ "fast_path_interfaces",
+		    was->fast_path_interfaces == now->fast_path_interfaces &&
+			memcmp(was->fast_path_interface,
+			    now->fast_path_interface,
+			    sizeof was->fast_path_interface) == 0 },
+		{ "fast_path_hook",
+		    was->fast_path_hook == now->fast_path_hook },
+		{ "fast_path_flows",
+		    was->fast_path_flows == now->fast_path_flows },
 		{ "splice_after", was->splice_after == now->splice_after },
 	};
 

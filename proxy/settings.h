@@ -9,10 +9,12 @@
 #ifndef PROXY_SETTINGS_H
 #define PROXY_SETTINGS_H
 
+#include <net/if.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "config/yaml.h"
+#include "net/fastpath.h"
 #include "proxy/app.h"
 
 #define PROXY_APPS_MAX 1024
@@ -52,6 +54,10 @@ struct proxy_settings {
 	int port_ranges; /* enum proxy_ranges */
 	size_t spares; /* of dispatch: what is left to others */
 	struct addr spare[PROXY_SPARE_MAX]; /* with ports; wildcards, too */
+	size_t fast_path_interfaces; /* 0: found out */
+	char fast_path_interface[FASTPATH_DEVICES][IF_NAMESIZE];
+	int fast_path_hook; /* enum fastpath_hook */
+	int64_t fast_path_flows; /* 0: as many as there can be */
 	int64_t drain_s; /* what sessions of a removed application get */
 	struct proxy_sharing sharing;
 };

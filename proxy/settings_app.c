@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "proxy/fast.h"
 #include "proxy/notation.h"
 #include "proxy/settings_rows.h"
 
@@ -352,6 +353,18 @@ has_origin(const struct app *a, sa_family_t family)
 	return a->origins == 0;
 }
 
+/* What must be and cannot is told now, not by the first flow. */
+static void
+check_fast_path(const struct app *a, const struct proxy_place *at)
+{
+	enum fast_why why = fast_why_not(a);
+
+	if (a->fast_path == APP_FAST_REQUIRE && why != FAST_WHY_NONE)
+		proxy_settings_error(at->e, at->root, at->index, "fast_path",
+		    "the kernel cannot carry these flows: %s",
+		    fast_why_str(why));
+}
+
 /* A packet has two addresses of one family. */
 static void
 check_transparent(const struct app *a, const struct proxy_place *at)
@@ -421,6 +434,7 @@ make_numbers(struct app *a, const struct proxy_raw_app *raw)
 		.fast_open = (uint32_t)raw->tcp.fast_open,
 		.fast_open_origin = raw->tcp.fast_open_origin,
 	};
+	a->fast_path = (enum app_fast)raw->fast_path;
 	a->udp = (struct app_udp){
 		.requests = (uint32_t)raw->udp.requests,
 		.responses = (uint32_t)raw->udp.responses,
@@ -470,4 +484,5 @@ proxy_app_make(struct app *a, const struct proxy_raw_app *raw, size_t index,
 	check_words(a, raw, &at);
 	check_transparent(a, &at);
 	make_numbers(a, raw);
+	check_fast_path(a, &at);
 }

@@ -17,6 +17,8 @@ static const char *const traffic_words[] = { "direct", NULL };
 static const char *const dns_words[] = { "A", "AAAA", "A+AAAA", "SRV", NULL };
 static const char *const ranges_words[] = { "auto", "dispatch", "sockets",
 	NULL };
+static const char *const fast_words[] = { "auto", "off", "require", NULL };
+static const char *const hook_words[] = { "auto", "tcx", "clsact", NULL };
 static const char *const level_words[] = { "error", "warning", "info", "debug",
 	NULL };
 
@@ -178,6 +180,9 @@ static const struct schema_row app_rows[] = {
 	{ "limits", SCHEMA_SECTION, APP(limits), .rows = limits_rows },
 	{ "tcp", SCHEMA_SECTION, APP(tcp), .rows = tcp_rows },
 	{ "udp", SCHEMA_SECTION, APP(udp), .rows = udp_rows },
+	{ "fast_path", SCHEMA_ENUM, APP(fast_path), .words = fast_words,
+	    .fallback = "auto",
+	    .help = "UDP: the kernel carries established flows" },
 	{ 0 },
 };
 
@@ -234,6 +239,15 @@ const struct schema_row proxy_settings_rows[] = {
 	{ "port_ranges", SCHEMA_ENUM, AT(port_ranges), .words = ranges_words,
 	    .fallback = "auto",
 	    .help = "one socket a worker for a range, or one a port" },
+	{ "fast_path_interfaces", SCHEMA_LIST, RAW(fast_path_interfaces), WORDS,
+	    .lone = true, .max = FASTPATH_DEVICES,
+	    .help = "by default those of edges and origins" },
+	{ "fast_path_hook", SCHEMA_ENUM, AT(fast_path_hook),
+	    .words = hook_words, .fallback = "auto",
+	    .help = "where the program hangs on an interface" },
+	{ "fast_path_flows", SCHEMA_AUTO_INT, AT(fast_path_flows), .min = 1,
+	    .max = 16777216, .fallback = "auto",
+	    .help = "of all workers; auto: as many as there can be" },
 	{ "sharing", SCHEMA_SECTION, RAW(sharing), .rows = sharing_rows },
 	{ 0 },
 };

@@ -77,6 +77,7 @@ struct proxy_raw_app {
 	struct proxy_raw_limits limits;
 	struct proxy_raw_tcp tcp;
 	struct proxy_raw_udp udp;
+	int fast_path; /* enum app_fast */
 };
 
 struct proxy_raw_sharing {
@@ -87,9 +88,9 @@ struct proxy_raw_sharing {
 struct proxy_raw {
 	struct schema_list applications; /* struct proxy_raw_app */
 	struct schema_list resolvers; /* char * */
+	struct schema_list fast_path_interfaces; /* char * */
 	struct proxy_raw_sharing sharing;
-	/* all but `app`, `resolver`, `sharing` and `spare` */
-	struct proxy_settings s;
+	struct proxy_settings s; /* all but the lists and `sharing` */
 };
 
 extern const struct schema_row proxy_settings_rows[];

@@ -16,34 +16,38 @@
 #include "proxy/status.h"
 
 /* A session is a TCP session or a UDP flow. */
-#define TALLY_NAMED(X)                                                    \
-	X(TALLY_BEGUN, "begun") /* sessions that were let in */           \
-	X(TALLY_ENDED, "ended")                                           \
-	X(TALLY_CONNECTED, "connected") /* that reached an origin */      \
-	X(TALLY_NO_ORIGIN, "no_origin") /* that found none */             \
-	X(TALLY_EVICTED, "evicted") /* UDP: gave way to a new one */      \
-	X(TALLY_WAITS, "rate_waits") /* TCP: held up by bytes_per_s */    \
-	/* bytes received from each side */                               \
-	X(TALLY_CLIENT_BYTES, "client_bytes")                             \
-	X(TALLY_ORIGIN_BYTES, "origin_bytes")                             \
-	/* clients that were not let in; UDP: their datagrams */          \
-	X(TALLY_REFUSED_FIREWALL, "refused_firewall")                     \
-	X(TALLY_REFUSED_RATE, "refused_rate") /* new ones a second */     \
-	X(TALLY_REFUSED_LIMIT, "refused_limit") /* live ones */           \
-	X(TALLY_REFUSED_FULL, "refused_full") /* of the worker */         \
-	X(TALLY_REFUSED_DRAIN, "refused_drain")                           \
-	X(TALLY_REFUSED_HEADER, "refused_header") /* no PROXY header */   \
-	/* UDP datagrams */                                               \
-	X(TALLY_FROM_CLIENTS, "datagrams_from_clients")                   \
-	X(TALLY_TO_ORIGINS, "datagrams_to_origins")                       \
-	X(TALLY_FROM_ORIGINS, "datagrams_from_origins")                   \
-	X(TALLY_TO_CLIENTS, "datagrams_to_clients")                       \
-	/* that were dropped */                                           \
-	X(TALLY_DROP_NO_FLOW, "dropped_no_flow") /* refused, no origin */ \
-	X(TALLY_DROP_TO_ORIGIN, "dropped_to_origin") /* by the kernel */  \
-	X(TALLY_DROP_TO_CLIENT, "dropped_to_client") /* by the kernel */  \
-	X(TALLY_DROP_HEADER, "dropped_header") /* a reply without it */   \
-	X(TALLY_DROP_RATE, "dropped_rate") /* bytes_per_s */              \
+#define TALLY_NAMED(X)                                                     \
+	X(TALLY_BEGUN, "begun") /* sessions that were let in */            \
+	X(TALLY_ENDED, "ended")                                            \
+	X(TALLY_CONNECTED, "connected") /* that reached an origin */       \
+	X(TALLY_NO_ORIGIN, "no_origin") /* that found none */              \
+	X(TALLY_EVICTED, "evicted") /* UDP: gave way to a new one */       \
+	X(TALLY_WAITS, "rate_waits") /* TCP: held up by bytes_per_s */     \
+	/* bytes received from each side */                                \
+	X(TALLY_CLIENT_BYTES, "client_bytes")                              \
+	X(TALLY_ORIGIN_BYTES, "origin_bytes")                              \
+	/* clients that were not let in; UDP: their datagrams */           \
+	X(TALLY_REFUSED_FIREWALL, "refused_firewall")                      \
+	X(TALLY_REFUSED_RATE, "refused_rate") /* new ones a second */      \
+	X(TALLY_REFUSED_LIMIT, "refused_limit") /* live ones */            \
+	X(TALLY_REFUSED_FULL, "refused_full") /* of the worker */          \
+	X(TALLY_REFUSED_DRAIN, "refused_drain")                            \
+	X(TALLY_REFUSED_HEADER, "refused_header") /* no PROXY header */    \
+	/* UDP datagrams */                                                \
+	X(TALLY_FROM_CLIENTS, "datagrams_from_clients")                    \
+	X(TALLY_TO_ORIGINS, "datagrams_to_origins")                        \
+	X(TALLY_FROM_ORIGINS, "datagrams_from_origins")                    \
+	X(TALLY_TO_CLIENTS, "datagrams_to_clients")                        \
+	X(TALLY_BY_KERNEL, "datagrams_by_kernel") /* of those, fast */     \
+	/* that came to a socket of a flow that the kernel carries */      \
+	X(TALLY_PAST_KERNEL, "datagrams_past_kernel")                      \
+	X(TALLY_FAST, "kernel_flows") /* that were handed to the kernel */ \
+	/* that were dropped */                                            \
+	X(TALLY_DROP_NO_FLOW, "dropped_no_flow") /* refused, no origin */  \
+	X(TALLY_DROP_TO_ORIGIN, "dropped_to_origin") /* by the kernel */   \
+	X(TALLY_DROP_TO_CLIENT, "dropped_to_client") /* by the kernel */   \
+	X(TALLY_DROP_HEADER, "dropped_header") /* a reply without it */    \
+	X(TALLY_DROP_RATE, "dropped_rate") /* bytes_per_s */               \
 	X(TALLY_DROP_GROUP, "dropped_group") /* to a broadcast or group */
 
 #define TALLY_CONSTANT(constant, name) constant,

@@ -211,6 +211,7 @@ tick_event(struct ev_loop *loop, ev_timer *timer, int what)
 
 	(void)what;
 	read_clock(w);
+	udp_fast_tick(w);
 	for (int i = 0; i < EXPIRE_CALLS; i++)
 		if (flow_expire(w->table, w->now_ms) == 0)
 			break;
@@ -330,6 +331,7 @@ retire(struct udp_worker *w, uint32_t i)
 	l->ask = (struct udp_ask){ 0 }; /* for all there is */
 	udp_pass_clients(w, i);
 	l->draining = true;
+	udp_fast_listener(w, i);
 	atomic_store(&w->lingers, true);
 	ev_timer_again(w->setup.loop, &w->tick);
 	if (l->ready.fd != l->edge_fd)
@@ -436,6 +438,7 @@ commit(struct udp_worker *w, const struct post *posts, size_t n,
 		l->port_last = posts[i].port_last;
 		l->post = posts[i];
 		switch_service(w, l, posts[i].service);
+		udp_fast_listener(w, by_fd[posts[i].fd]);
 	}
 	for (uint32_t i = 0; i < w->listeners_cap; i++) {
 		struct udp_listener *l = w->listeners[i];
@@ -498,7 +501,7 @@ make(struct udp_worker *w)
 	    flow_table_new(w->setup.flows, w->now_ms, udp_flow_closed, w);
 	w->sides = calloc(w->setup.flows, sizeof *w->sides);
 	if (w->d == NULL || w->table == NULL || w->sides == NULL ||
-	    make_limits(w) != 0)
+	    make_limits(w) != 0 || udp_fast_open(w) != 0)
 		return -1;
 	ev_check_start(w->setup.loop, &w->gathered);
 	return 0;
@@ -532,6 +535,7 @@ udp_worker_free(struct udp_worker *w)
 	ev_check_stop(w->setup.loop, &w->gathered);
 	ev_timer_stop(w->setup.loop, &w->tick);
 	flow_table_free(w->table);
+	udp_fast_close(w);
 	for (size_t i = 0; i < w->listeners_cap; i++)
 		if (w->listeners[i] != NULL)
 			free_listener(w, i);

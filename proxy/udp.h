@@ -13,6 +13,7 @@
 
 #include <ev.h>
 
+#include "net/fastpath.h"
 #include "proxy/edge.h"
 #include "proxy/eventlog.h"
 #include "proxy/live.h"
@@ -27,6 +28,8 @@ struct udp_setup {
 	struct tally_worker *tally; /* of this worker */
 	uint32_t flows; /* at most; each is a descriptor */
 	int raw[2]; /* as of the proxy worker */
+	struct fastpath *fastpath; /* shared by `workers`; NULL: none */
+	uint32_t workers;
 };
 
 /*

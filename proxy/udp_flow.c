@@ -87,7 +87,7 @@ udp_worker_list(struct udp_worker *w, struct live_ask *a)
 	uint64_t now_ms = clock_monotonic_ms();
 
 	for (int looks = 0; a->udp_at < w->setup.flows; a->udp_at++, looks++) {
-		const struct flow *f = flow_at(w->table, a->udp_at);
+		struct flow *f = flow_at(w->table, a->udp_at);
 		const struct app *app;
 
 		if (looks == LIVE_LOOKS || a->count == LIVE_ROWS)
@@ -95,8 +95,10 @@ udp_worker_list(struct udp_worker *w, struct live_ask *a)
 		if (f == NULL)
 			continue;
 		app = &w->sides[a->udp_at].service->app;
-		if (live_wants(a, app->name))
-			describe(f, live_row_next(a, app), now_ms);
+		if (!live_wants(a, app->name))
+			continue;
+		udp_fast_count(w, f);
+		describe(f, live_row_next(a, app), now_ms);
 	}
 	a->done = true;
 }
@@ -328,6 +330,7 @@ udp_flow_closed(void *context, struct flow *f, enum status status)
 	for (unsigned int i = 0; i < w->d->count; i++)
 		if (w->d->at[i].owner == index)
 			w->d->at[i].owner = w->via[i] = DGRAMS_NONE;
+	udp_fast_end(w, f);
 	tell(w, f, EVENT_DISCONNECT, status);
 	count_end(w, f, status);
 	ev_io_stop(w->setup.loop, &s->ready);

@@ -32,6 +32,8 @@ struct udp_exit {
 	uint32_t flows;
 };
 
+struct udp_fast; /* flows that the kernel carries: udp_fast.c */
+
 struct udp_listener {
 	ev_io ready; /* its fd: the edge set's, or a duplicate of our own */
 	uint32_t place; /* its index */
@@ -44,6 +46,7 @@ struct udp_listener {
 	int raw; /* replies leave by it, with a header of ours; -1: not */
 	bool wanted; /* by the posts of the last udp_worker_listen() */
 	bool draining; /* flows go on, none begins */
+	bool fast; /* its flows may be handed to the kernel */
 	uint32_t flows;
 	struct udp_ask ask;
 	/* of a range: by port, from that of `edge` on; NULL: one port */
@@ -68,6 +71,7 @@ struct udp_worker {
 	struct udp_setup setup;
 	struct flow_table *table;
 	struct udp_side *sides;
+	struct udp_fast *fast; /* NULL: none */
 	struct udp_listener **listeners; /* index: flow.listener */
 	size_t listeners_cap;
 	struct dgrams *d;
@@ -112,6 +116,20 @@ flow_closed_fn udp_flow_closed;
 bool udp_flow_fault(struct udp_worker *w, struct flow *f, int error);
 /* Milliseconds from now until it ends if nothing more comes. */
 uint32_t udp_flow_idle_ms(const struct udp_worker *w, const struct flow *f);
+
+/* udp_fast.c: the kernel's path for established flows. */
+int udp_fast_open(struct udp_worker *w); /* 0, also without one; or -1 */
+void udp_fast_close(struct udp_worker *w);
+/* `n` datagrams of the flow have come to a socket: it may be time to hand it
+ * to the kernel. */
+void udp_fast_passed(struct udp_worker *w, struct flow *f, unsigned int n);
+/* What the kernel has counted since the last time goes to the flow. */
+void udp_fast_count(struct udp_worker *w, struct flow *f);
+/* It ends: its last counts. */
+void udp_fast_end(struct udp_worker *w, struct flow *f);
+/* Its service has changed, or it drains: its flows may have to return. */
+void udp_fast_listener(struct udp_worker *w, uint32_t listener);
+void udp_fast_tick(struct udp_worker *w);
 
 /* udp_header.c: what datagrams carry in front. */
 /* What the origin is to learn before this datagram, if anything. */

@@ -234,6 +234,7 @@ take_from_client(struct udp_worker *w, uint32_t listener, struct dgram *g)
 	f->client_packets += held - 1;
 	v = udp_side_of(w, f)->service;
 	tally_add(udp_tally_of(w, v), TALLY_CLIENT_BYTES, g->len);
+	udp_fast_passed(w, f, held);
 	count_request(w, f, &v->app.udp);
 	if (is_sendable(w, v, g))
 		g->owner = flow_index(w->table, f);
@@ -308,6 +309,7 @@ take_reply(struct udp_worker *w, struct flow *f, struct dgram *g)
 	    w->table, f, w->now_ms, udp_flow_idle_ms(w, f), true, g->len);
 	tally_add(t, TALLY_ORIGIN_BYTES, g->len);
 	f->origin_packets += held - 1;
+	udp_fast_passed(w, f, held);
 	count_response(w, f, &v->app.udp);
 	g->owner = flow_index(w->table, f);
 	g->peer = f->client;

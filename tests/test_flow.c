@@ -514,6 +514,44 @@ a_peer_is_part_of_the_key(void **state)
 	assert_int_equal(s.closed, 5);
 }
 
+/* The kernel has the flow, and is asked before it is judged. */
+static struct flow_table *judged_table;
+static uint64_t judged_at_ms; /* when the kernel saw it last */
+
+static void
+on_judged(void *context, struct flow *f)
+{
+	(void)context;
+	flow_carried(judged_table, f, judged_at_ms, IDLE, true, 2, 100);
+}
+
+static void
+carried_flows_are_asked_after(void **state)
+{
+	struct seen s;
+	struct flow_table *t = judged_table = table(8, &s);
+	struct flow *f = add(t, v4(1, 1), v4(2, 2), START);
+
+	(void)state;
+	flow_table_judge(t, on_judged);
+	flow_touch(t, f, START, IDLE, true, 10);
+	judged_at_ms = START + 20000;
+	/* due by what is known here, but it was heard of since */
+	assert_int_equal(flow_expire(t, START + IDLE + FLOW_TICK_MS), 0);
+	assert_int_equal(f->origin_bytes, 110);
+	assert_int_equal(f->origin_packets, 3);
+	assert_int_equal(flow_active_ms(f), START + 20000);
+	assert_int_equal(f->expires_ms, START + 20000 + IDLE);
+	/* what comes late takes nothing away */
+	flow_carried(t, f, START + 5, IDLE, false, 1, 7);
+	assert_int_equal(f->client_bytes, 7);
+	assert_int_equal(flow_active_ms(f), START + 20000);
+	assert_int_equal(
+	    flow_expire(t, START + 20000 + IDLE + FLOW_TICK_MS), 1);
+	assert_int_equal(s.closed, 1);
+	flow_table_free(t);
+}
+
 int
 main(void)
 {
@@ -528,6 +566,7 @@ main(void)
 		cmocka_unit_test(touching_can_bring_expiry_forward),
 		cmocka_unit_test(expiry_after_a_pause_is_bounded),
 		cmocka_unit_test(agrees_with_a_simple_model),
+		cmocka_unit_test(carried_flows_are_asked_after),
 		cmocka_unit_test(unbound_ones_live_on),
 		cmocka_unit_test(a_peer_is_part_of_the_key),
 	};

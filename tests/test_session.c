@@ -384,6 +384,12 @@ change_trust(struct app *a)
 }
 
 static void
+change_fast_path(struct app *a)
+{
+	a->fast_path = APP_FAST_OFF;
+}
+
+static void
 change_patience(struct app *a)
 {
 	a->timeouts.header_ms = 1;
@@ -397,7 +403,7 @@ every_change_is_seen(void **state)
 		change_weight, change_dns_name, change_dns_ttl, change_balance,
 		change_header, change_transparent, change_keepalive,
 		change_responses, change_idle, change_rate, change_prefix,
-		change_deny, change_trust, change_patience };
+		change_deny, change_trust, change_patience, change_fast_path };
 	struct app a = make_app(), same = make_app();
 
 	(void)state;
@@ -450,7 +456,9 @@ static const struct {
 	PADDING(timeouts, limits),
 	{ offsetof(struct app, tcp.fast_open_origin) + 1,
 	    offsetof(struct app, udp) },
-	{ offsetof(struct app, udp.one_way) + 1, sizeof(struct app) },
+	{ offsetof(struct app, udp.one_way) + 1,
+	    offsetof(struct app, fast_path) },
+	{ offsetof(struct app, fast_path) + 4, sizeof(struct app) },
 	{ offsetof(struct app, name) + strlen("story") + 1,
 	    offsetof(struct app, proto) },
 	{ offsetof(struct app, limits.connections_per_prefix) + 4,

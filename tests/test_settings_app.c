@@ -111,6 +111,31 @@ hints_are_taken(void **state)
 	proxy_settings_free(&s);
 }
 
+static void
+fast_path_is_taken(void **state)
+{
+	struct proxy_settings s;
+
+	(void)state;
+	good(&s, UDP(DNS_TO));
+	assert_int_equal(s.app[0].fast_path, APP_FAST_AUTO);
+	assert_int_equal(s.fast_path_interfaces, 0);
+	assert_int_equal(s.fast_path_flows, 0);
+	proxy_settings_free(&s);
+	good(&s,
+	    "fast_path_interfaces: [eth0, wan0]\nfast_path_flows: 1000\n"
+	    "fast_path_hook: clsact\n" UDP(DNS_TO ", fast_path: require"));
+	assert_int_equal(s.app[0].fast_path, APP_FAST_REQUIRE);
+	assert_int_equal(s.fast_path_interfaces, 2);
+	assert_string_equal(s.fast_path_interface[1], "wan0");
+	assert_int_equal(s.fast_path_hook, FASTPATH_HOOK_CLSACT);
+	assert_int_equal(s.fast_path_flows, 1000);
+	proxy_settings_free(&s);
+	good(&s, TCP(SSH_TO ", fast_path: off"));
+	assert_int_equal(s.app[0].fast_path, APP_FAST_OFF);
+	proxy_settings_free(&s);
+}
+
 static const struct bad_yaml bad[] = {
 	{ TCP(SSH_TO ", udp: {responses: 1}"),
 	    { "f:2:101: applications[0].udp: is for applications of UDP" } },
@@ -146,6 +171,15 @@ static const struct bad_yaml bad[] = {
 		"f:2:135: applications[0].proxy_protocol_from[1]: expected an "
 		"address or a prefix such as 203.0.113.0/24 or 2001:db8::/32, "
 		"got \"x\"" } },
+	{ TCP(SSH_TO ", fast_path: require"),
+	    { "f:2:107: applications[0].fast_path: the kernel cannot carry "
+	      "these flows: only UDP has such a path" } },
+	{ UDP(DNS_TO ", limits: {bytes_per_s: 9}, fast_path: require"),
+	    { "f:2:133: applications[0].fast_path: the kernel cannot carry "
+	      "these flows: limits.bytes_per_s weighs each datagram" } },
+	{ "fast_path_interfaces: [eth0, interface-names-end]\n" TCP(SSH_TO),
+	    { "f:1:30: fast_path_interfaces[1]: expected the name of an "
+	      "interface, such as eth0" } },
 	{ TCP(SSH_TO ", proxy_protocol_timeout_s: 0"),
 	    { "f:2:122: applications[0].proxy_protocol_timeout_s: expected a "
 	      "duration from 1 to 3600 s, such as 90s, 5m, 24h or 30d (a bare "
@@ -165,6 +199,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(peers_are_trusted_by_prefix),
 		cmocka_unit_test(transparent_is_taken),
+		cmocka_unit_test(fast_path_is_taken),
 		cmocka_unit_test(tcp_is_tuned),
 		cmocka_unit_test(hints_are_taken),
 		cmocka_unit_test(faults_are_told),

@@ -1,0 +1,102 @@
+#include "net/device.h"
+
+#include <ifaddrs.h>
+#include <net/if.h>
+#include <net/if_arp.h>
+#include <netpacket/packet.h>
+#include <string.h>
+
+static bool
+is_ethernet(const struct ifaddrs *i)
+{
+	struct sockaddr_ll l;
+
+	if (i->ifa_addr == NULL || i->ifa_addr->sa_family != AF_PACKET)
+		return false;
+	memcpy(&l, i->ifa_addr, sizeof l);
+	return l.sll_hatype == ARPHRD_ETHER;
+}
+
+static bool
+is_named_ethernet(const struct ifaddrs *list, const char *name)
+{
+	for (const struct ifaddrs *i = list; i != NULL; i = i->ifa_next)
+		if (strcmp(i->ifa_name, name) == 0 && is_ethernet(i))
+			return true;
+	return false;
+}
+
+static bool
+has_address(const struct ifaddrs *i, const struct addr *a)
+{
+	struct addr host = *a, its;
+
+	if (i->ifa_addr == NULL || i->ifa_addr->sa_family != a->sa.sa_family)
+		return false;
+	addr_set_port(&host, 0);
+	its.sa.sa_family = a->sa.sa_family;
+	memcpy(&its, i->ifa_addr, addr_len(&its));
+	return addr_equal(&its, &host);
+}
+
+unsigned int
+device_of(const struct addr *a)
+{
+	struct ifaddrs *list;
+	unsigned int device = 0;
+
+	if (getifaddrs(&list) != 0)
+		return 0;
+	for (struct ifaddrs *i = list; i != NULL && device == 0;
+	     i = i->ifa_next)
+		if (has_address(i, a) && is_named_ethernet(list, i->ifa_name))
+			device = if_nametoindex(i->ifa_name);
+	freeifaddrs(list);
+	return device;
+}
+
+static bool
+is_listed(const unsigned int *devices, size_t n, unsigned int device)
+{
+	for (size_t i = 0; i < n; i++)
+		if (devices[i] == device)
+			return true;
+	return false;
+}
+
+size_t
+device_list(unsigned int *devices, size_t most)
+{
+	struct ifaddrs *list;
+	size_t n = 0;
+
+	if (getifaddrs(&list) != 0)
+		return 0;
+	for (struct ifaddrs *i = list; i != NULL && n < most; i = i->ifa_next) {
+		unsigned int device;
+
+		if (i->ifa_addr == NULL || (i->ifa_flags & IFF_UP) == 0 ||
+		    (i->ifa_addr->sa_family != AF_INET &&
+			i->ifa_addr->sa_family != AF_INET6) ||
+		    !is_named_ethernet(list, i->ifa_name))
+			continue;
+		device = if_nametoindex(i->ifa_name);
+		if (device != 0 && !is_listed(devices, n, device))
+			devices[n++] = device;
+	}
+	freeifaddrs(list);
+	return n;
+}
+
+bool
+device_is_ethernet(const char *name)
+{
+	struct ifaddrs *list;
+	bool is = false;
+
+	if (getifaddrs(&list) != 0)
+		return false;
+	is = is_named_ethernet(list, name);
+	freeifaddrs(list);
+	return is;
+}

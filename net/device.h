@@ -1,0 +1,20 @@
+/* The interfaces of this host (netdevice(7)), as far as addresses tell. */
+#ifndef NET_DEVICE_H
+#define NET_DEVICE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "net/addr.h"
+
+/* That of Ethernet which has this address; 0: none has, or loopback. */
+unsigned int device_of(const struct addr *a);
+
+/* Those of Ethernet that are up and have an address, loopback left out: how
+ * many, `most` at most. */
+size_t device_list(unsigned int *devices, size_t most);
+
+/* Whether an interface is of Ethernet, as veth and bridges are. */
+bool device_is_ethernet(const char *name);
+
+#endif

@@ -1,0 +1,315 @@
+/*
+ * The program of net/fastpath (BPF_PROG_TYPE_SCHED_CLS): asked for every frame
+ * that comes in by an interface with edges or origins. What is no datagram of
+ * a flow in the table, and whatever takes more than new addresses, goes on to
+ * the stack, untouched.
+ *
+ * The next hop is the kernel's: bpf_redirect_neigh() asks routes and
+ * neighbours as for a datagram that we had sent, so that resolving, probing
+ * and the ICMP error of a neighbour that is gone are as ever.
+ * bpf_fib_lookup() would refuse on a host that forwards nothing else.
+ */
+#include <linux/bpf.h>
+#include <linux/if_ether.h>
+#include <linux/if_packet.h>
+#include <linux/in.h>
+#include <linux/ip.h>
+#include <linux/ipv6.h>
+#include <linux/pkt_cls.h>
+#include <linux/udp.h>
+
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+
+#include "net/fastpath_side.h"
+
+#define FRAGMENT 0x3fff /* more, or an offset (RFC 791) */
+#define IPV4_WORDS 5
+
+/* All three are sized before they are loaded. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 2);
+	__type(key, struct fastpath_tuple);
+	__type(value, struct fastpath_entry);
+} fastpath_flows SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 2);
+	__type(key, __u32);
+	__type(value, struct fastpath_side);
+} fastpath_sides SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct fastpath_control);
+} fastpath_control SEC(".maps");
+
+struct datagram {
+	struct fastpath_tuple tuple;
+	__u32 udp; /* where its header begins */
+	__u32 payload; /* bytes, all datagrams of a run together */
+	__u32 packet; /* the longest IP packet that it will be */
+	__u32 hops; /* left */
+};
+
+/* ---- what it is ---- */
+
+static __always_inline bool
+read_ipv4(struct datagram *d, void *data, void *end)
+{
+	const struct iphdr *ip = data + ETH_HLEN;
+
+	if ((void *)(ip + 1) > end || ip->version != 4 ||
+	    ip->ihl != IPV4_WORDS || ip->protocol != IPPROTO_UDP ||
+	    ip->frag_off & bpf_htons(FRAGMENT))
+		return false;
+	d->udp = ETH_HLEN + sizeof *ip;
+	d->hops = ip->ttl;
+	d->tuple.version = 4;
+	d->tuple.from[0] = ip->saddr;
+	d->tuple.to[0] = ip->daddr;
+	return true;
+}
+
+static __always_inline bool
+read_ipv6(struct datagram *d, void *data, void *end)
+{
+	const struct ipv6hdr *ip = data + ETH_HLEN;
+
+	if ((void *)(ip + 1) > end || ip->version != 6 ||
+	    ip->nexthdr != IPPROTO_UDP)
+		return false;
+	d->udp = ETH_HLEN + sizeof *ip;
+	d->hops = ip->hop_limit;
+	d->tuple.version = 6;
+	__builtin_memcpy(d->tuple.from, &ip->saddr, sizeof ip->saddr);
+	__builtin_memcpy(d->tuple.to, &ip->daddr, sizeof ip->daddr);
+	return true;
+}
+
+/* A run of datagrams (GSO, GRO) has one header, and lengths of the whole. */
+static __always_inline bool
+read_udp(struct datagram *d, const struct __sk_buff *skb, void *data, void *end)
+{
+	const struct udphdr *udp = data + d->udp;
+	__u32 len;
+
+	if ((void *)(udp + 1) > end)
+		return false;
+	len = bpf_ntohs(udp->len);
+	if (len < sizeof *udp || d->udp + len > skb->len)
+		return false;
+	/* IPv6 has no datagrams without a checksum (RFC 8200, 8.1) */
+	if (d->tuple.version == 6 && udp->check == 0)
+		return false;
+	d->tuple.from_port = udp->source;
+	d->tuple.to_port = udp->dest;
+	d->payload = len - sizeof *udp;
+	if (skb->gso_size > 0)
+		len = sizeof *udp + skb->gso_size;
+	d->packet = d->udp - ETH_HLEN + len;
+	return true;
+}
+
+static __always_inline bool
+read_datagram(struct datagram *d, struct __sk_buff *skb)
+{
+	void *data = (void *)(long)skb->data;
+	void *end = (void *)(long)skb->data_end;
+
+	/* a tag of the hardware's: the interface of that network is asked */
+	if (skb->pkt_type != PACKET_HOST || skb->vlan_present)
+		return false;
+	if (skb->protocol == bpf_htons(ETH_P_IP)) {
+		if (!read_ipv4(d, data, end))
+			return false;
+	} else if (skb->protocol == bpf_htons(ETH_P_IPV6)) {
+		if (!read_ipv6(d, data, end))
+			return false;
+	} else {
+		return false;
+	}
+	return read_udp(d, skb, data, end);
+}
+
+/* ---- whose it is ---- */
+
+/* Counts us in; false: these are not the entries of this flow any more. */
+static __always_inline bool
+enter(struct fastpath_side *s, const struct fastpath_entry *e)
+{
+	__u64 was = __sync_fetch_and_add(&s->gate, 1);
+
+	if (was >> FASTPATH_TURN_SHIFT == e->turn)
+		return true;
+	__sync_fetch_and_add(&s->gate, (__u64)-1);
+	return false;
+}
+
+static __always_inline bool
+is_of(const struct fastpath_side *s, const struct fastpath_tuple *t)
+{
+	bool same = s->version == t->version &&
+	    s->old_ports == *(const __u32 *)&t->from_port;
+
+	for (int i = 0; i < 4; i++)
+		same &= s->old_addr[i] == t->from[i] &&
+		    s->old_addr[4 + i] == t->to[i];
+	return same;
+}
+
+static __always_inline bool
+is_alive(const struct fastpath_side *s, __u64 now_ns)
+{
+	const struct fastpath_control *c;
+	__u32 zero = 0;
+
+	c = bpf_map_lookup_elem(&fastpath_control, &zero);
+	return c != NULL && now_ns < c->alive_ns + FASTPATH_DEAD_NS &&
+	    s->epoch == (__u16)c->epoch;
+}
+
+/*
+ * Nothing is rewritten before a datagram each way has come with the addresses
+ * that the sockets know: behind a packet filter's NAT none does.
+ */
+static __always_inline bool
+is_carried(struct fastpath_side *s, __u32 index)
+{
+	const struct fastpath_side *other;
+
+	if (s->state == FASTPATH_CARRIED)
+		return true;
+	s->state = FASTPATH_SEEN;
+	index ^= 1;
+	other = bpf_map_lookup_elem(&fastpath_sides, &index);
+	if (other == NULL || other->state == FASTPATH_WATCHED)
+		return false;
+	s->state = FASTPATH_CARRIED;
+	return true;
+}
+
+/* The path's limit, and that of the interface as it is now. */
+static __always_inline bool
+fits(struct __sk_buff *skb, const struct fastpath_side *s, __u32 mtu, __u32 len)
+{
+	__u32 size = len;
+
+	return len <= mtu && bpf_check_mtu(skb, s->device, &size, 0, 0) == 0;
+}
+
+/* ---- what it becomes ---- */
+
+static __always_inline int
+rewrite_ipv4(
+    struct __sk_buff *skb, const struct datagram *d, struct fastpath_side *s)
+{
+	__u32 addresses[2] = { s->new_addr[0], s->new_addr[4] };
+	__u8 hops = (__u8)(d->hops - 1);
+	int error;
+
+	error = bpf_l3_csum_replace(skb,
+	    ETH_HLEN + __builtin_offsetof(struct iphdr, check), 0, s->ip_change,
+	    0);
+	error |= bpf_skb_store_bytes(
+	    skb, ETH_HLEN + __builtin_offsetof(struct iphdr, ttl), &hops, 1, 0);
+	return error |
+	    bpf_skb_store_bytes(skb,
+		ETH_HLEN + __builtin_offsetof(struct iphdr, saddr), addresses,
+		sizeof addresses, 0);
+}
+
+/*
+ * No sum of the header makes up for the addresses, as in IPv4, so a sum of the
+ * whole packet (CHECKSUM_COMPLETE) must learn of them here.
+ */
+static __always_inline int
+rewrite_ipv6(
+    struct __sk_buff *skb, const struct datagram *d, struct fastpath_side *s)
+{
+	__u8 hops = (__u8)(d->hops - 1);
+	int error;
+
+	error = bpf_skb_store_bytes(skb,
+	    ETH_HLEN + __builtin_offsetof(struct ipv6hdr, hop_limit), &hops, 1,
+	    BPF_F_RECOMPUTE_CSUM);
+	return error |
+	    bpf_skb_store_bytes(skb,
+		ETH_HLEN + __builtin_offsetof(struct ipv6hdr, saddr),
+		s->new_addr, sizeof s->new_addr, BPF_F_RECOMPUTE_CSUM);
+}
+
+static __always_inline int
+rewrite(
+    struct __sk_buff *skb, const struct datagram *d, struct fastpath_side *s)
+{
+	__u32 check = d->udp + __builtin_offsetof(struct udphdr, check);
+	__u32 ports = s->new_ports;
+	int error;
+
+	/* a sum of 0 means none: it stays, and none becomes 0 */
+	error = bpf_l4_csum_replace(skb, check, 0, s->address_change,
+	    BPF_F_PSEUDO_HDR | BPF_F_MARK_MANGLED_0);
+	error |= bpf_l4_csum_replace(skb, check, s->old_ports, ports,
+	    sizeof ports | BPF_F_MARK_MANGLED_0);
+	error |= bpf_skb_store_bytes(skb, d->udp, &ports, sizeof ports, 0);
+	if (d->tuple.version == 4)
+		return error | rewrite_ipv4(skb, d, s);
+	return error | rewrite_ipv6(skb, d, s);
+}
+
+static __always_inline void
+count(const struct __sk_buff *skb, const struct datagram *d,
+    struct fastpath_side *s, __u64 now_ns)
+{
+	__u32 size = skb->gso_size;
+
+	__sync_fetch_and_add(
+	    &s->datagrams, size > 0 ? (d->payload + size - 1) / size : 1);
+	__sync_fetch_and_add(&s->bytes, d->payload);
+	s->seen_ns = now_ns;
+	__sync_fetch_and_add(&s->ended, 1);
+}
+
+SEC("tc")
+int
+fastpath(struct __sk_buff *skb)
+{
+	struct datagram d = { 0 };
+	const struct fastpath_entry *e;
+	struct fastpath_side *s;
+	__u32 index, mtu;
+	__u64 now_ns;
+
+	if (!read_datagram(&d, skb))
+		return TC_ACT_UNSPEC;
+	e = bpf_map_lookup_elem(&fastpath_flows, &d.tuple);
+	if (e == NULL)
+		return TC_ACT_UNSPEC;
+	index = e->side;
+	mtu = e->mtu;
+	s = bpf_map_lookup_elem(&fastpath_sides, &index);
+	if (s == NULL || !enter(s, e))
+		return TC_ACT_UNSPEC;
+	now_ns = bpf_ktime_get_ns();
+	if (!is_of(s, &d.tuple) || !is_alive(s, now_ns) ||
+	    !is_carried(s, index) || d.hops <= 1 ||
+	    !fits(skb, s, mtu, d.packet)) {
+		__sync_fetch_and_add(&s->gate, (__u64)-1);
+		return TC_ACT_UNSPEC;
+	}
+	count(skb, &d, s, now_ns);
+	if (rewrite(skb, &d, s) != 0)
+		return TC_ACT_SHOT; /* no memory for a header of its own */
+	return (int)bpf_redirect_neigh(s->device, NULL, 0, 0);
+}
+
+/* bpf_check_mtu() is there for such alone; ISC is BSD's in other words. This
+ * file may be used under GPL-2.0 too. */
+char fastpath_license[] SEC("license") = "Dual BSD/GPL";

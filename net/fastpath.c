@@ -1,0 +1,441 @@
+#include "net/fastpath_inner.h"
+
+#include <stdio.h>
+
+#include "base/clock.h"
+
+#ifndef HAVE_FASTPATH
+
+#include <errno.h>
+
+struct fastpath *
+fastpath_open(uint32_t flows, char why[static FASTPATH_WHY_LEN])
+{
+	(void)flows;
+	snprintf(why, FASTPATH_WHY_LEN, "built without libbpf or clang");
+	return NULL;
+}
+
+/* The others are for who has one. */
+void
+fastpath_close(struct fastpath *f)
+{
+	(void)f;
+}
+
+int
+fastpath_attach(struct fastpath *f, unsigned int device,
+    enum fastpath_hook hook, char why[static FASTPATH_WHY_LEN])
+{
+	(void)f;
+	(void)device;
+	(void)hook;
+	why[0] = '\0';
+	errno = ENOSYS;
+	return -1;
+}
+
+bool
+fastpath_attached(const struct fastpath *f, size_t n)
+{
+	(void)f;
+	(void)n;
+	return false;
+}
+
+int
+fastpath_carry(
+    struct fastpath *f, uint32_t index, const struct fastpath_flow *flow)
+{
+	(void)f;
+	(void)index;
+	(void)flow;
+	errno = ENOSYS;
+	return -1;
+}
+
+void
+fastpath_recall(struct fastpath *f, uint32_t index)
+{
+	(void)f;
+	(void)index;
+}
+
+bool
+fastpath_is_carried(const struct fastpath *f, uint32_t index)
+{
+	(void)f;
+	(void)index;
+	return false;
+}
+
+struct fastpath_count
+fastpath_count(
+    const struct fastpath *f, uint32_t index, enum fastpath_direction direction)
+{
+	(void)f;
+	(void)index;
+	(void)direction;
+	return (struct fastpath_count){ 0 };
+}
+
+#else
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <linux/pkt_cls.h>
+#include <net/if.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+
+#define TCX_INGRESS 46 /* BPF_TCX_INGRESS of <linux/bpf.h> since 6.6 */
+#define PRIORITY 0x7473 /* of the first of our filters */
+#define PRIORITIES 8 /* daemons of ours on one interface */
+#define HANDLE 1
+#define MAPS_MAX 8 /* maps of a program that are looked at */
+
+/* The program as net/fastpath.bpf.c was compiled. */
+__asm__(".section .rodata\n"
+	".balign 8\n"
+	"fastpath_object: .incbin \"net/fastpath.bpf.o\"\n"
+	"fastpath_object_end: .byte 0\n"
+	".previous\n");
+extern const char fastpath_object[], fastpath_object_end[];
+
+/* ---- opening ---- */
+
+static int
+fail(char why[static FASTPATH_WHY_LEN], const char *what, int error)
+{
+	if (error == EPERM || error == EACCES)
+		snprintf(why, FASTPATH_WHY_LEN,
+		    "%s takes CAP_BPF and CAP_NET_ADMIN", what);
+	else
+		snprintf(why, FASTPATH_WHY_LEN, "%s: %s (it takes Linux 5.12)",
+		    what, strerror(error));
+	errno = error;
+	return -1;
+}
+
+static int
+size_map(struct fastpath *f, const char *name, uint32_t entries)
+{
+	struct bpf_map *m = bpf_object__find_map_by_name(f->object, name);
+
+	return m == NULL ? -ENOENT : bpf_map__set_max_entries(m, entries);
+}
+
+static int
+load(struct fastpath *f, char why[static FASTPATH_WHY_LEN])
+{
+	size_t len = (size_t)(fastpath_object_end - fastpath_object);
+	struct bpf_program *p;
+	int error;
+
+	f->object = bpf_object__open_mem(fastpath_object, len, NULL);
+	if (f->object == NULL)
+		return fail(why, "reading the program", errno);
+	if (size_map(f, "fastpath_flows", 2 * f->count) != 0 ||
+	    size_map(f, "fastpath_sides", 2 * f->count) != 0)
+		return fail(why, "sizing the tables", EINVAL);
+	error = -bpf_object__load(f->object);
+	if (error != 0)
+		return fail(why, "loading the program", error);
+	p = bpf_object__find_program_by_name(f->object, "fastpath");
+	f->program = bpf_program__fd(p);
+	f->flows = bpf_object__find_map_fd_by_name(f->object, "fastpath_flows");
+	return 0;
+}
+
+static void *
+share(const struct fastpath *f, const char *map, size_t len)
+{
+	int fd = bpf_object__find_map_fd_by_name(f->object, map);
+	void *at = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+
+	return at == MAP_FAILED ? NULL : at;
+}
+
+static size_t
+sides_len(const struct fastpath *f)
+{
+	return 2 * (size_t)f->count * sizeof *f->sides;
+}
+
+/* Counts are read, and sides opened and closed, without a system call. */
+static int
+share_both(struct fastpath *f, char why[static FASTPATH_WHY_LEN])
+{
+	f->sides = share(f, "fastpath_sides", sides_len(f));
+	f->control = share(f, "fastpath_control", sizeof *f->control);
+	if (f->sides == NULL || f->control == NULL)
+		return fail(why, "sharing the counters", errno);
+	f->control->pid = (uint32_t)getpid();
+	f->control->magic = FASTPATH_MAGIC;
+	fastpath_beat(f);
+	return 0;
+}
+
+struct fastpath *
+fastpath_open(uint32_t flows, char why[static FASTPATH_WHY_LEN])
+{
+	struct fastpath *f = calloc(1, sizeof *f);
+
+	if (f == NULL) {
+		snprintf(why, FASTPATH_WHY_LEN, "%s", strerror(errno));
+		return NULL;
+	}
+	f->count = flows;
+	libbpf_set_print(NULL); /* it tells what it tries; we, what failed */
+	if (load(f, why) == 0 && share_both(f, why) == 0)
+		return f;
+	fastpath_close(f);
+	return NULL;
+}
+
+/* ---- links ---- */
+
+static int
+attach_link(struct fastpath *f, struct fastpath_place *at)
+{
+	int fd = bpf_link_create(f->program, (int)at->device,
+	    (enum bpf_attach_type)TCX_INGRESS, NULL);
+
+	if (fd < 0)
+		return -1;
+	at->link = fd;
+	at->priority = 0;
+	return 0;
+}
+
+static bool
+is_linked(const struct fastpath_place *at)
+{
+	struct bpf_link_info info = { 0 };
+	uint32_t len = sizeof info;
+
+	/* of tcx too the first word is the ifindex; 0: detached */
+	return bpf_obj_get_info_by_fd(at->link, &info, &len) == 0 &&
+	    info.xdp.ifindex == at->device;
+}
+
+/* ---- filters ---- */
+
+/* The control of the map with this id, if it is one of ours. */
+static bool
+read_control(uint32_t map, struct fastpath_control *c)
+{
+	struct bpf_map_info info = { 0 };
+	uint32_t len = sizeof info, zero = 0;
+	int fd = bpf_map_get_fd_by_id(map);
+	bool good;
+
+	if (fd < 0)
+		return false;
+	good = bpf_obj_get_info_by_fd(fd, &info, &len) == 0 &&
+	    strcmp(info.name, "fastpath_contro") == 0 && /* cut to 15 */
+	    info.value_size == sizeof *c &&
+	    bpf_map_lookup_elem(fd, &zero, c) == 0 &&
+	    c->magic == FASTPATH_MAGIC;
+	close(fd);
+	return good;
+}
+
+/* Whether this program is one of ours whose daemon has ended: nobody keeps it
+ * up any more. */
+static bool
+is_left_behind(uint32_t program)
+{
+	uint32_t maps[MAPS_MAX] = { 0 };
+	struct bpf_prog_info info = { .nr_map_ids = MAPS_MAX,
+		.map_ids = (uint64_t)(uintptr_t)maps };
+	uint32_t len = sizeof info;
+	struct fastpath_control c;
+	int fd = bpf_prog_get_fd_by_id(program);
+	bool dead = false;
+
+	if (fd < 0)
+		return false;
+	if (bpf_obj_get_info_by_fd(fd, &info, &len) == 0)
+		for (uint32_t i = 0; i < info.nr_map_ids && i < MAPS_MAX; i++)
+			if (read_control(maps[i], &c))
+				dead = clock_monotonic_ns() >=
+				    c.alive_ns + FASTPATH_DEAD_NS;
+	close(fd);
+	return dead;
+}
+
+static struct bpf_tc_hook
+hook_of(const struct fastpath_place *at)
+{
+	return (struct bpf_tc_hook){ .sz = sizeof(struct bpf_tc_hook),
+		.ifindex = (int)at->device,
+		.attach_point = BPF_TC_INGRESS };
+}
+
+static struct bpf_tc_opts
+options_of(const struct fastpath_place *at)
+{
+	return (struct bpf_tc_opts){ .sz = sizeof(struct bpf_tc_opts),
+		.handle = HANDLE,
+		.priority = at->priority };
+}
+
+/* The program in this place; 0: none. */
+static uint32_t
+filter_in(const struct fastpath_place *at)
+{
+	struct bpf_tc_hook hook = hook_of(at);
+	struct bpf_tc_opts o = options_of(at);
+
+	return bpf_tc_query(&hook, &o) == 0 ? o.prog_id : 0;
+}
+
+static int
+attach_filter(struct fastpath *f, struct fastpath_place *at)
+{
+	struct bpf_tc_hook hook = hook_of(at);
+	int error = bpf_tc_hook_create(&hook);
+
+	/* EEXIST: another's, and it will do for both */
+	for (int i = 0; (error == 0 || error == -EEXIST) && i < PRIORITIES;
+	     i++) {
+		struct bpf_tc_opts o;
+		uint32_t id;
+
+		at->priority = (uint32_t)(PRIORITY + i);
+		id = filter_in(at);
+		o = options_of(at);
+		if (id != 0 && is_left_behind(id))
+			(void)bpf_tc_detach(&hook, &o);
+		o = options_of(at);
+		o.prog_fd = f->program;
+		error = bpf_tc_attach(&hook, &o);
+		if (error == 0)
+			return 0;
+	}
+	errno = error < 0 ? -error : EBUSY;
+	return -1;
+}
+
+static bool
+is_filtered(const struct fastpath *f, const struct fastpath_place *at)
+{
+	struct bpf_prog_info info = { 0 };
+	uint32_t len = sizeof info;
+
+	return bpf_obj_get_info_by_fd(f->program, &info, &len) == 0 &&
+	    filter_in(at) == info.id;
+}
+
+/* ---- places ---- */
+
+int
+fastpath_attach(struct fastpath *f, unsigned int device,
+    enum fastpath_hook hook, char why[static FASTPATH_WHY_LEN])
+{
+	struct fastpath_place *at;
+	int result = -1;
+
+	if (f->used == FASTPATH_DEVICES)
+		return fail(why, "one interface more", ENOSPC);
+	at = &f->places[f->used];
+	*at = (struct fastpath_place){ .device = device, .link = -1 };
+	if (hook != FASTPATH_HOOK_CLSACT)
+		result = attach_link(f, at);
+	/* EINVAL: a kernel of before 6.6 knows no such links */
+	if (hook == FASTPATH_HOOK_CLSACT ||
+	    (hook == FASTPATH_HOOK_AUTO && result != 0 && errno == EINVAL))
+		result = attach_filter(f, at);
+	if (result != 0)
+		return fail(why, "attaching the program", errno);
+	(void)if_indextoname(device, at->name);
+	f->used++;
+	return 0;
+}
+
+/* After rights are given up a filter stays, and does nothing. */
+static void
+detach(const struct fastpath_place *at)
+{
+	struct bpf_tc_hook hook = hook_of(at);
+	struct bpf_tc_opts o = options_of(at);
+
+	if (at->link >= 0)
+		close(at->link);
+	else
+		(void)bpf_tc_detach(&hook, &o);
+}
+
+bool
+fastpath_attached(const struct fastpath *f, size_t n)
+{
+	const struct fastpath_place *at = &f->places[n];
+
+	return at->link >= 0 ? is_linked(at) : is_filtered(f, at);
+}
+
+void
+fastpath_close(struct fastpath *f)
+{
+	if (f == NULL)
+		return;
+	if (f->control != NULL) {
+		__atomic_store_n(&f->control->alive_ns, 0, __ATOMIC_SEQ_CST);
+		munmap(f->control, sizeof *f->control);
+	}
+	for (size_t i = 0; i < f->used; i++)
+		detach(&f->places[i]);
+	if (f->sides != NULL)
+		munmap(f->sides, sides_len(f));
+	bpf_object__close(f->object);
+	free(f);
+}
+
+#endif
+
+bool
+fastpath_serves(const struct fastpath *f, unsigned int device)
+{
+	for (size_t i = 0; i < f->used; i++)
+		if (f->places[i].device == device)
+			return true;
+	return false;
+}
+
+size_t
+fastpath_devices(const struct fastpath *f)
+{
+	return f->used;
+}
+
+const char *
+fastpath_device(const struct fastpath *f, size_t n)
+{
+	return f->places[n].name;
+}
+
+/* ---- all flows at once ---- */
+
+void
+fastpath_beat(struct fastpath *f)
+{
+	__atomic_store_n(
+	    &f->control->alive_ns, clock_monotonic_ns(), __ATOMIC_SEQ_CST);
+}
+
+void
+fastpath_next_epoch(struct fastpath *f)
+{
+	__atomic_fetch_add(&f->control->epoch, 1, __ATOMIC_SEQ_CST);
+}
+
+uint32_t
+fastpath_epoch(const struct fastpath *f)
+{
+	return __atomic_load_n(&f->control->epoch, __ATOMIC_ACQUIRE);
+}

@@ -1,0 +1,177 @@
+"""fast_path: the kernel carries established flows, and nobody can tell."""
+import socket
+import time
+
+import harness
+import pytest
+from street import EDGE, ORIGIN, Street, by_kernel, establish, url
+
+UDP_SEGMENT, SO_NO_CHECK, IP_OPTIONS = 103, 11, 4
+RECORD_ROUTE = bytes([7, 11, 4]) + bytes(8) + b"\0"
+
+
+@pytest.fixture(scope="module")
+def street(request):
+    import conftest
+    world = conftest.Namespaces()
+    world.tag += "f"
+    try:
+        yield Street(world)
+    finally:
+        world.stop()
+
+
+def converse(c, version):
+    """All kinds of datagrams, each of which the origin sends back."""
+    establish(c)
+    s = c.socket
+    sent = [bytes(i * 7 % 251 for i in range(n))
+            for n in (0, 1, 1000, 1452, 1472, 1473, 9000, 60000)]
+    for data in sent:
+        assert c.ask(data) == data
+    for n in range(3):  # bursts, in order
+        part = [b"%d %d" % (n, i) * (i % 9) for i in range(20)]
+        for data in part:
+            c.send(data)
+        assert [c.receive() for _ in part] == part
+    s.setsockopt(socket.IPPROTO_UDP, UDP_SEGMENT, 1000)
+    joined = bytes(range(256)) * 20
+    c.send(joined)
+    assert b"".join(c.receive() for _ in range(6)) == joined
+    s.setsockopt(socket.IPPROTO_UDP, UDP_SEGMENT, 0)
+    if version == 4:
+        s.setsockopt(socket.SOL_SOCKET, SO_NO_CHECK, 1)
+        assert c.ask(b"no checksum") == b"no checksum"
+        s.setsockopt(socket.SOL_SOCKET, SO_NO_CHECK, 0)
+        s.setsockopt(socket.IPPROTO_IP, IP_OPTIONS, RECORD_ROUTE)
+        assert c.ask(b"options") == b"options"
+        s.setsockopt(socket.IPPROTO_IP, IP_OPTIONS, b"")
+        s.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, 1)
+    else:
+        s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS, 1)
+    assert c.ask(b"the last hop") == b"the last hop"
+
+
+@pytest.mark.parametrize("hook", ["auto", "clsact"])
+def test_the_same_on_both_paths(tmp_path, street, hook):
+    """IPv4 and IPv6, offloads on and off: bytes to the byte, no checksum."""
+    apps = [street.application(version, 7777 + off, name=f"{path}{version}",
+                               fast_path=path)
+            for off, path in enumerate(("auto", "off"))
+            for version in (4, 6)]
+    bad = street.bad_checksums()
+    with street.daemon(tmp_path, apps, fast_path_hook=hook) as p, \
+            street.echo(4), street.echo(6):
+        p.expect_log(r"auto4: established flows by the kernel \(in, out\)")
+        p.expect_log("off4: flows on sockets: fast_path is off")
+        for offloads in True, False:
+            street.offloads(offloads)
+            for version in 4, 6:
+                for off in 0, 1:
+                    with street.ask(version, 7777 + off) as c:
+                        converse(c, version)
+        p.stop()
+        ends = {a["name"]: [(e["ClientBytes"], e["OriginBytes"]) for e in
+                            p.expect_events(2, Event="disconnect", Status=200,
+                                            Application=a["name"])]
+                for a in apps}
+    for version in 4, 6:
+        assert ends[f"auto{version}"] == ends[f"off{version}"]
+        assert all(a == b > 70000 for a, b in ends[f"auto{version}"])
+    assert street.bad_checksums() == bad
+
+
+def test_counts_come_back(tmp_path, street):
+    """Listings, counters and the idle time, while the kernel has the flow."""
+    with street.daemon(tmp_path, [street.application(
+            4, idle_timeout_s=3)]) as p, street.echo(4), street.ask(4) as c:
+        establish(c)
+        row, = p.rows("applications")
+        assert row["path"] == "kernel" and "path_why" not in row
+        harness.until(lambda: by_kernel(p, "udp4") > 0, "it is counted")
+        # it stays busy for longer than it may be idle: half as long again
+        end = time.monotonic() + 4.5
+        count = 5
+        while time.monotonic() < end:
+            assert c.ask(b"x" * 100) == b"x" * 100
+            count += 1
+            time.sleep(0.05)
+        size = sum(len(b"establish %d" % n) for n in range(5)) + 100 * (
+            count - 5)
+        row, = p.rows("sessions")
+        assert row["client_bytes"] == row["origin_bytes"] == size
+        assert row["client_datagrams"] == row["origin_datagrams"] == count
+        end, = p.expect_events(Event="disconnect", Status=200)
+        assert end["ClientBytes"] == end["OriginBytes"] == size
+        counters = p.counters("udp4")
+        assert counters["client_bytes"] == size
+        assert counters["datagrams_from_clients"] == count
+        assert counters["datagrams_to_clients"] == count
+        # a request and its reply, and one each way that was watched
+        assert 0 < counters["datagrams_by_kernel"] <= 2 * count - 4
+        establish(c)  # and begins anew
+
+
+def test_v2_first_and_ranges_and_wildcards(tmp_path, street):
+    """Flows that are more than one port at one address."""
+    street_v2 = street.application(4, 7000, name="v2",
+                                   proxy_protocol="v2-first")
+    ports = street.application(6, "7100-7299", name="range",
+                               origin_direct=url(ORIGIN[6], "8800-8999"))
+    every = street.application(4, 7001, name="all", edge_ips="all")
+    seen = []
+    with street.daemon(tmp_path, [street_v2, ports, every]) as p, \
+            street.echo(4, lambda d: seen.append(d) or [d.data[-10:]]), \
+            street.echo(6, port=8850):
+        with street.ask(4, 7000) as c:
+            for n in range(20):
+                assert c.ask(b"%010d" % n) == b"%010d" % n
+        assert [len(d.data) for d in seen] == [38] + [10] * 19
+        for version, port in (6, 7150), (4, 7001):
+            with street.ask(version, port) as c:
+                for n in range(20):
+                    assert c.ask(b"%010d" % n) == b"%010d" % n
+        for name in "v2", "range", "all":
+            harness.until(lambda: by_kernel(p, name) >= 30,
+                          f"{name} is carried")
+
+
+def test_why_not_is_said(tmp_path, street):
+    reasons = {
+        "proxy_protocol": ("v2", "a header on each datagram"),
+        "proxy_protocol_from": ("192.0.2.2", "reads a header"),
+        "limits": ({"bytes_per_s": 1000000}, "weighs each datagram"),
+        "udp": ({"responses": 1}, "requests and replies"),
+        "transparent": (True, "no address of this host"),
+        "origin_direct": ("udp://127.0.0.1:9", "on this host"),
+    }
+    apps = [street.application(4, 7000 + n, name=key, **{key: value})
+            for n, (key, (value, _)) in enumerate(reasons.items())]
+    with street.daemon(tmp_path, apps) as p:
+        told = {r["application"]: r for r in p.rows("applications")}
+        for key, (_, why) in reasons.items():
+            assert told[key]["path"] == "sockets"
+            assert why in told[key]["path_why"]
+            p.expect_log(f"{key}: flows on sockets: .*{why}")
+        # nothing was loaded, so a reload cannot have it
+        assert p.reload([street.application(4)]) == "reloaded"
+        row, = p.rows("applications")
+        assert "at the start: restart" in row["path_why"]
+        assert p.reload([street.application(4, fast_path="require")]) == (
+            "reload failed")
+    must = street.daemon(tmp_path, [street.application(
+        4, fast_path="require", limits={"bytes_per_s": 1})], name="must")
+    must.start(wait=False)
+    harness.until(lambda: not must.alive(), "it ends")
+    assert "the kernel cannot carry these flows: limits.bytes_per_s" in (
+        must.log())
+
+
+def test_without_rights_it_goes_on(tmp_path, street):
+    p = street.daemon(tmp_path, [street.application(4)], control="off")
+    p.prefix = (*p.prefix, "setpriv", "--reuid=nobody", "--regid=nogroup",
+                "--clear-groups", "--inh-caps=-all", "--bounding-set=-all")
+    with p, street.echo(4), street.ask(4) as c:
+        p.expect_log("fast path: none: .*takes CAP_BPF and CAP_NET_ADMIN")
+        p.expect_log("udp4: flows on sockets: .*takes CAP_BPF")
+        establish(c)

@@ -34,7 +34,8 @@ static const char help[] =
     "  --size BYTES       of a request (1036)\n"
     "  --tcp              over TCP\n"
     "  --verify FRACTION  of the replies to verify (0.01)\n"
-    "  --echo             the server is a plain echo: any datagram is a reply\n"
+    "  --echo             the server is a plain echo: a reply is the start of\n"
+    "                     its request\n"
     "  --json             numbers as JSON\n"
     "\n"
     "Exit: 0 replies came, 1 usage, 2 none came, 3 one did not verify.\n";
@@ -141,8 +142,6 @@ settle(struct bench *b)
 	o->proto = a->protos & EXCHANGE_TCP ? SOCK_TCP : SOCK_UDP;
 	memcpy(o->public_key, a->key, sizeof o->public_key);
 	o->verify_options.any_key = !a->has_key;
-	if (o->echo)
-		o->verify = 0;
 	while ((size_t)o->burst * a->size > MESSAGE_MAX)
 		o->burst--;
 }
@@ -210,9 +209,13 @@ show(const struct bench *b, const struct load_result *r)
 	if (o->verify > 0)
 		printf("%-12s %llu replies%s, %llu invalid%s%s\n", "verified",
 		    (unsigned long long)r->verified,
-		    b->arguments.has_key ? "" : " (without a key)",
-		    (unsigned long long)r->invalid, r->invalid > 0 ? ": " : "",
-		    r->invalid > 0 ? verify_fault_explain(r->fault) : "");
+		    o->echo		       ? " (against what was sent)"
+			: b->arguments.has_key ? ""
+					       : " (without a key)",
+		    (unsigned long long)r->invalid,
+		    r->fault != VERIFY_OK ? ": " : "",
+		    r->fault != VERIFY_OK ? verify_fault_explain(r->fault)
+					  : "");
 	printf("%-12s %.0f %% of one core, %.0f ns a request\n", "own CPU",
 	    per(100.0 * (double)r->cpu_ns, (double)r->elapsed_ns),
 	    per((double)r->cpu_ns, (double)r->sent));

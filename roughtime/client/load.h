@@ -29,7 +29,7 @@ struct load_options {
 	uint64_t duration_ns, warmup_ns, lost_after_ns;
 	struct view request; /* a packet as request_make() gave it */
 	const struct version *version; /* where its replies carry NONC */
-	bool echo; /* any datagram is a reply */
+	bool echo; /* a reply is the start of its request */
 	double verify; /* fraction of replies that is verified */
 	uint8_t public_key[CERT_PUBLIC_LEN];
 	struct verify_options verify_options;
@@ -43,7 +43,7 @@ struct load_result {
 	uint64_t refused; /* errors of the socket: ICMP, RST, full queues */
 	uint64_t held_back; /* due by the rate, but the window was full */
 	uint64_t verified, invalid;
-	enum verify_fault fault; /* of the last invalid one */
+	enum verify_fault fault; /* of the last invalid one; OK: an echo's */
 	uint32_t connections; /* TCP: made, with those after a close */
 	size_t reply_min, reply_max; /* bytes */
 	uint64_t elapsed_ns; /* without warm-up and drain */

@@ -84,7 +84,8 @@ def test_invalid_replies_are_found():
     assert f["invalid"] > 0 and f["verified"] == 0
 
 
-def test_echo():
+def echoed(change, status=0):
+    """What bench says of an echo of 416 bytes that went through `change`."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
         s.bind(("127.0.0.1", 0))
         stop = threading.Event()
@@ -93,15 +94,27 @@ def test_echo():
             while not stop.is_set():
                 if select.select([s], [], [], 0.05)[0]:
                     data, peer = s.recvfrom(4096)
-                    s.sendto(data[:416], peer)
+                    s.sendto(change(data[:416]), peer)
 
         thread = threading.Thread(target=serve)
         thread.start()
-        f = bench(f"127.0.0.1:{s.getsockname()[1]}", "--echo")
-        stop.set()
-        thread.join()
+        try:
+            return bench(f"127.0.0.1:{s.getsockname()[1]}", "--echo",
+                         "--verify", "1", status=status)
+        finally:
+            stop.set()
+            thread.join()
+
+
+def test_echo():
+    f = echoed(lambda data: data)
     assert f["received"] > 0 and f["reply_bytes"] == [416, 416]
-    assert f["verified"] == 0 and f["invalid"] == 0
+    assert f["verified"] >= f["received"] and f["invalid"] == 0
+
+
+def test_an_echo_that_lies():
+    f = echoed(lambda data: data[:-1] + b"x", status=3)
+    assert f["invalid"] > 0 and f["verified"] == 0
 
 
 def test_nobody_answers():

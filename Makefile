@@ -6,8 +6,8 @@
 #   make check SAN=address,undefined    the same under sanitizers
 #   make fuzz FUZZ_SECONDS=600          libFuzzer, every target (needs clang)
 #   make interop PEERS=DIR              third-party clients and servers
-#   make bench                          numbers, beside their baselines
-#   make bench-proxy                    l4proxyd beside nginx and HAProxy
+#   make bench [QUICK=1] [PEERS=DIR]    numbers, beside their baselines
+#   make bench-proxy                    of them, l4proxyd's beside its peers'
 #   make lint format install clean
 
 VERSION := 0.1.0
@@ -177,8 +177,13 @@ PEERS ?=
 interop: all
 	PEERS='$(PEERS)' BUILD='$(abspath $(BUILD))' $(PYTHON) tests/interop/interop.py
 
+# Under 25 minutes; with QUICK=1 under 4. ONLY=KEY,… picks rows; neither of
+# these two touches the results in bench/.
 bench: all $(BENCHES)
-	BUILD='$(abspath $(BUILD))' PEERS='$(PEERS)' $(PYTHON) bench/bench.py
+	BUILD='$(abspath $(BUILD))' PEERS='$(PEERS)' $(PYTHON) bench/everything.py \
+	    $(if $(QUICK)$(ONLY),-o '$(abspath $(BUILD))/bench/results') \
+	    $(if $(QUICK),--quick) \
+	    $(if $(ONLY),--only '$(ONLY)')
 
 # nginx stream and HAProxy take part when they are there; as root between three
 # network namespaces too. PROXY_ARGS: see bench/proxy.py --help.

@@ -3,10 +3,11 @@
 packages_build='gcc make pkg-config libc6-dev linux-libc-dev libsodium-dev
 	libyaml-dev libev-dev libjansson-dev libcap-dev libseccomp-dev
 	libsystemd-dev libc-ares-dev clang libbpf-dev'
-# The last lines are services that the system tests put behind the proxy.
+# gnuplot draws the plots of bench/; the last lines are services that the system
+# tests put behind the proxy.
 packages_test='libcmocka-dev python3 python3-pytest python3-pytest-xdist
 	python3-nacl iproute2
-	procps mandoc bpftool strace
+	procps mandoc bpftool strace gnuplot-nox
 	systemd nftables nginx libnginx-mod-stream wrk iperf3 redis-tools
 	dnsmasq-base unbound bind9-dnsutils haproxy'
 

@@ -21,6 +21,8 @@ class Peer:
     ADDR:PORT (or ADDR:FIRST-LAST) and a directory of its own."""
 
     protos = ("tcp", "udp")
+    port = None  # of its own, instead of the next free one
+    rows = ""  # keys of rows that it takes part in begin so; "": in all
 
     def __init__(self, name):
         self.name = name
@@ -98,6 +100,56 @@ listen bench
         return ["haproxy", "-db", "-f", path]
 
 
+class Socat(Peer):
+    """A process a connection. Of several UDP flows some get the replies of
+    others: the new socket has what came before it was connected."""
+
+    rows = ("bulk1", "connect", "echo", "udp1-", "veth-bulk")
+
+    def there(self):
+        return shutil.which("socat")
+
+    def command(self, directory, proto, edge, origin):
+        host, port = edge.rsplit(":", 1)
+        kind = proto.upper()
+        listen, to = ((",nodelay,backlog=1024", ",nodelay")
+                      if proto == "tcp" else ("", ""))
+        return ["socat", f"{kind}-LISTEN:{port},bind={host},reuseaddr,fork"
+                f"{listen}", f"{kind}:{origin}{to}"]
+
+
+class Dnat(Peer):
+    """No program: the kernel rewrites addresses (conntrack). What it spends is
+    in the time of others."""
+
+    # conntrack remembers flows of the row before
+    port = 20090
+    rows = ("bulk", "connect", "echo", "udp", "veth")
+
+    def there(self):
+        return os.geteuid() == 0 and shutil.which("nft")
+
+    def command(self, directory, proto, edge, origin):
+        host, port = edge.rsplit(":", 1)
+        chains = "".join(
+            f"chain {hook} {{ type nat hook {hook} priority -100; "
+            f"ip daddr {host} {proto} dport {port} dnat to {origin}; }}\n"
+            for hook in ("prerouting", "output"))
+        path = written(directory, "dnat.nft", f"""
+table ip bench {{
+{chains}chain postrouting {{ type nat hook postrouting priority 100;
+    ct status dnat oifname != "lo" masquerade; }}
+}}
+""")
+        return ["sh", "-c", "echo 1 > /proc/sys/net/ipv4/ip_forward; "
+                f"nft -f {path} || exit 1; sleep 86400 & "
+                "trap \"kill $!; nft delete table ip bench; exit 0\" TERM; "
+                "wait"]
+
+
+DNAT = "nftables DNAT"
+
+
 def all_peers():
     return [L4proxyd(), Nginx("nginx stream"), Haproxy("HAProxy", False),
-            Haproxy("HAProxy splice", True)]
+            Haproxy("HAProxy splice", True), Socat("socat"), Dnat(DNAT)]

@@ -6,11 +6,13 @@ import time
 
 import bench
 import proxy_world
-from proxy_report import Figure, best_peer, memory_verdict, ratio, verdict
+from proxy_report import (Figure, absolute_line, best_peer, memory_lines,
+                          ratio, verdict)
 from proxy_turns import EDGE_PORT, ORIGIN_PORT, Row, load, tcp, udp
 
 START_PORTS = 10000
 IDLE = 4000
+IDLE_GOAL = {"tcp": 2048, "udp": 256}  # bytes
 
 
 def idle_turn(world, proto, peer, to, process):
@@ -52,7 +54,8 @@ def idle_section(world, proto, peers, directory, args):
             "(after some load) and after; the kernel's sockets are not in it. "
             "What a program sets aside at its start stands under before.\n\n" +
             bench.table([""] + heads, lines),
-            memory_verdict(taken, f"memory of an {what}", figure))
+            memory_lines(taken, f"memory of an {what}", figure,
+                         IDLE_GOAL[proto]))
 
 
 def start_turn(world, proto, peer, directory):
@@ -71,10 +74,11 @@ def start_turn(world, proto, peer, directory):
     begun = time.monotonic_ns()
     process = world.start("proxy", *argv)
     out, _ = child.communicate(timeout=90)
-    rss = proxy_world.memory(process.pid)[1] / 2**20
-    text = process.stop()
     if child.returncode != 0:
-        raise SystemExit(f"bench: {peer.name}: {START_PORTS} ports: {text}")
+        raise SystemExit(f"bench: {peer.name}: {START_PORTS} ports: "
+                         f"{process.stop()}")
+    rss = proxy_world.memory(process.pid)[1] / 2**20
+    process.stop()
     return [(json.loads(out)["units"] - begun) / 1e6, rss]
 
 
@@ -92,10 +96,10 @@ def start_section(world, proto, peers, directory, args):
     print(f"{world.name}: {title}: done", file=sys.stderr)
     figure = Figure("ms", 0, lambda v: v[0])
     peer = best_peer(taken, figure)
-    rows = []
+    rows = [absolute_line(title, figure, taken, 1000)]
     if peer is not None:
         _, values = ratio(taken, figure)
-        rows = [[title, "ms", peer, bench.spread(values, 2),
+        rows += [[title, "ms", peer, bench.spread(values, 2),
                  *verdict(figure, values, 1.0)]]
     return (f"### {title[0].upper()}{title[1:]}\n\nFrom the start of the "
             "program until the last port answers.\n\n" +

@@ -40,7 +40,7 @@ def turn(world, argv, seconds, proxy, origin, softirq):
     before = spent()
     result = load(world, argv, seconds)
     p, o, s, host = (b - a for a, b in zip(before, spent()))
-    result.update(proxy_s=p, all_s=p + o + s + result["cpu_s"], host_s=host)
+    result.update(proxy_s=p, origin_s=o, all_s=p + o + s + result["cpu_s"], host_s=host)
     return result
 
 
@@ -80,7 +80,7 @@ class Row:
     def __enter__(self):
         w = self.world
         for i, peer in enumerate(self.peers):
-            to = f"{w.edge}:{EDGE_PORT + i}"
+            to = f"{w.edge}:{peer.port or EDGE_PORT + i}"
             self.to[peer.name] = to
             self.running[peer.name] = w.start("proxy", *peer.command(
                 self.directory, self.proto, to, f"{w.origin}:{ORIGIN_PORT}"))
@@ -97,7 +97,7 @@ class Row:
     def __exit__(self, *unused):
         for process in self.running.values():
             text = process.stop()
-            if process.process.returncode not in (0, -15):
+            if process.process.returncode not in (0, -15, 143):
                 print(f"note: {' '.join(process.command)} ended with "
                       f"{process.process.returncode}:\n{text}",
                       file=sys.stderr)

@@ -2,7 +2,7 @@
 """What 10,000 ports cost, one socket a worker against one a port.
 
 make bench-ranges; as root, in a network namespace of its own. Each row is the
-median of ROUNDS starts; the load is one client at a port in
+median of some starts; the load is one client at a port in
 the middle of the range.
 """
 import argparse
@@ -119,6 +119,7 @@ def once(directory, proto, way):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out")
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
     options = parser.parse_args()
     if "TIMESHARE_BENCH_INSIDE" not in os.environ:
         env = {**os.environ, "TIMESHARE_BENCH_INSIDE": "1"}
@@ -126,7 +127,7 @@ def main():
                                *sys.argv[1:]], env)
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
     lines = [f"{PORTS} ports of one address, one worker, Linux "
-             f"{os.uname().release}; medians of {ROUNDS}.", "",
+             f"{os.uname().release}; medians of {options.rounds}.", "",
              "| ports | way | start, ms | RSS, MB | kernel memory, MB | "
              "descriptors | CPU, us: a round trip (UDP), a connection (TCP) "
              "|", "|---|---|---|---|---|---|---|"]
@@ -136,7 +137,7 @@ def main():
             origins(proto)
             for way in "sockets", "dispatch":
                 rows = [once(pathlib.Path(d), proto, way)
-                        for _ in range(ROUNDS)]
+                        for _ in range(options.rounds)]
                 m = {k: statistics.median(r[k] for r in rows)
                      for k in rows[0]}
                 lines.append(

@@ -1,0 +1,42 @@
+"""What a round trip costs a proxy by the number of flows or sessions."""
+import statistics
+
+import bench
+from proxy_report import CPU
+from proxy_turns import UDP_SIZES, tcp, udp
+
+FLOWS = [1, 4, 16, 64, 256, 1024, 4096]
+SESSIONS = [1, 4, 16, 64, 256, 1024]
+
+
+def flow_row(n):
+    return (f"flows{n}", f"UDP, {n} flows, 1036 bytes in, 420 out",
+            udp(n, *UDP_SIZES), [CPU], {})
+
+
+def session_row(n):
+    return (f"sessions{n}", f"TCP echo of 100 bytes, {n} sessions",
+            tcp("echo", n), [CPU], {})
+
+
+SWEEPS = [("flows", "UDP, by flows", flow_row, FLOWS),
+          ("sessions", "TCP echo, by sessions", session_row, SESSIONS)]
+
+
+def curves(row_of, counts, turns_of):
+    """{proxy: [(n, median CPU us), ...]}; `turns_of` runs a row."""
+    found = {}
+    for n in counts:
+        for name, turns in turns_of(row_of(n)).items():
+            if name != "direct":
+                found.setdefault(name, []).append(
+                    (n, statistics.median(CPU.take(t) for t in turns)))
+    return found
+
+
+def section(title, found):
+    counts = [n for n, _ in next(iter(found.values()))]
+    return f"### {title}\n\n" + bench.table(
+        ["", *map(str, counts)],
+        [[name, *(f"{us:.1f}" for _, us in points)]
+         for name, points in found.items()]) + "\n"

@@ -53,6 +53,7 @@ static bool (*const chapters[])(struct story *s) = {
 	story_tcp_half,
 	story_reuseport,
 	story_lives,
+	story_dispatch,
 	story_strangers,
 	story_gap,
 	story_repair,

@@ -28,6 +28,7 @@ bool story_refusal(struct story *s);
 bool story_option(struct story *s);
 bool story_tcp_half(struct story *s);
 bool story_reuseport(struct story *s);
+bool story_dispatch(struct story *s);
 bool story_strangers(struct story *s);
 bool story_gap(struct story *s);
 bool story_lives(struct story *s); /* --syscalls only */
@@ -54,6 +55,8 @@ bool story_who(struct story *s, const char *protocol, const char *address,
 bool
 story_time_answers(struct story *s, const char *address, const char *transport);
 bool story_customer_answers(struct story *s, enum sock_proto proto);
+/* Strangers are refused, also with the flag that would help. */
+bool story_keeps_out(struct story *s, enum sock_proto proto);
 /* What the daemons called since it was told last (--syscalls). */
 void story_calls(struct story *s);
 

@@ -113,62 +113,11 @@ keeps_out(
 	    error != 0 ? strerror(error) : "success");
 }
 
-static bool
-keeps_all_out(struct story *s, enum sock_proto proto)
+bool
+story_keeps_out(struct story *s, enum sock_proto proto)
 {
 	if (!keeps_out(s, proto, geteuid(), "a second program"))
 		return false;
 	return s->stage.lab.kind != LAB_ROOT ||
 	    keeps_out(s, proto, other_user(), "a program of the user games");
-}
-
-bool
-story_repair(struct story *s)
-{
-	char place[ADDR_STR_LEN];
-	const char *const words[] = { "repair", "udp", "--for",
-		story_place(place, s, s->stage.customer), "--", NULL };
-
-	if (s->stage.lab.kind != LAB_ROOT)
-		return true; /* another process's socket is root's to change */
-	tale_chapter(&s->tale, "The flag for one bind only: repair");
-	tale_say(&s->tale,
-	    "The kernel looks at the flags of the older socket when the newer "
-	    "one binds, at no other time. So they need not stay. The time "
-	    "server runs without any flag, as in the beginning; it is lent "
-	    "one from outside while the proxy binds, and goes on serving.");
-	story_stop(s);
-	return story_write(s, "off", false, STORY_SILENT) &&
-	    story_start(s, &s->time, NULL) &&
-	    story_write(s, "open", false, STORY_SILENT) &&
-	    story_start(s, &s->proxy, words) &&
-	    story_who(s, "udp", s->stage.customer, &s->proxy) &&
-	    tale_check(&s->tale, strstr(s->out.text, "no sharing flag") != NULL,
-		"the time server carries no flag again") &&
-	    keeps_all_out(s, SOCK_UDP) &&
-	    story_time_answers(s, s->stage.time, "--udp") &&
-	    story_customer_answers(s, SOCK_UDP);
-}
-
-bool
-story_guard(struct story *s)
-{
-	tale_chapter(&s->tale, "The guard: two who know each other");
-	tale_say(&s->tale,
-	    "Two servers that know each other do the same for each other, "
-	    "over a socket with a path: who comes second asks, the other "
-	    "sets the flag for just this bind, and both clear it. UDP and "
-	    "TCP, whoever starts first. It is the default.");
-	if (!story_raise(s, "guarded", true) ||
-	    !story_who(s, "udp", s->stage.customer, &s->proxy) ||
-	    !story_who(s, "tcp", s->stage.customer, &s->proxy) ||
-	    !story_time_answers(s, s->stage.time, "--udp") ||
-	    !story_time_answers(s, s->stage.time, "--tcp") ||
-	    !story_customer_answers(s, SOCK_UDP) ||
-	    !story_customer_answers(s, SOCK_TCP))
-		return false;
-	tale_say(&s->tale, "And the strangers?");
-	return keeps_all_out(s, SOCK_UDP) && keeps_all_out(s, SOCK_TCP) &&
-	    story_customer_answers(s, SOCK_UDP) &&
-	    story_customer_answers(s, SOCK_TCP);
 }

@@ -124,19 +124,3 @@ story_tcp_half(struct story *s)
 		"a bare socket with SO_REUSEADDR is refused as well: it is "
 		"the kernel, not the proxy");
 }
-
-bool
-story_reuseport(struct story *s)
-{
-	tale_chapter(&s->tale, "A way out for both: SO_REUSEPORT");
-	tale_say(&s->tale,
-	    "SO_REUSEPORT lets UDP and TCP overlap. Its price: all the "
-	    "sockets must have been created by the same user. Both servers "
-	    "open their sockets before they give up root, so they are.");
-	return story_raise(s, "reuseport", true) &&
-	    story_who(s, "tcp", s->stage.customer, &s->proxy) &&
-	    story_time_answers(s, s->stage.time, "--udp") &&
-	    story_time_answers(s, s->stage.time, "--tcp") &&
-	    story_customer_answers(s, SOCK_UDP) &&
-	    story_customer_answers(s, SOCK_TCP);
-}

@@ -186,6 +186,25 @@ read_program(struct question *q, struct chosen_program *p)
 	close(fd);
 }
 
+void
+chosen_look(struct chosen *c, enum sock_proto proto, const struct addr *to)
+{
+	struct question q = { .proto = proto, .to = to };
+	uint32_t ids[CHOSEN_PROGRAMS_MAX];
+
+	memset(c, 0, sizeof *c);
+	c->n = chosen_ids(ids);
+	if (c->n <= 0)
+		return;
+	q.table = malloc(sizeof *q.table);
+	for (int i = 0; i < c->n; i++) {
+		c->program[i].id = ids[i];
+		if (q.table != NULL)
+			read_program(&q, &c->program[i]);
+	}
+	free(q.table);
+}
+
 /* ---- whose they are ---- */
 
 /* The link or the program itself in somebody's hands: "prog_id:\t17". */
@@ -213,23 +232,10 @@ visit(void *context, const struct procfd *f)
 }
 
 void
-chosen_look(struct chosen *c, enum sock_proto proto, const struct addr *to)
+chosen_owners(struct chosen *c)
 {
-	struct question q = { .proto = proto, .to = to };
-	uint32_t ids[CHOSEN_PROGRAMS_MAX];
-
-	memset(c, 0, sizeof *c);
-	c->n = chosen_ids(ids);
-	if (c->n <= 0)
-		return;
-	q.table = malloc(sizeof *q.table);
-	for (int i = 0; i < c->n; i++) {
-		c->program[i].id = ids[i];
-		if (q.table != NULL)
-			read_program(&q, &c->program[i]);
-	}
-	free(q.table);
-	(void)procfd_walk(visit, c);
+	if (c->n > 0)
+		(void)procfd_walk(visit, c);
 }
 
 const struct chosen_program *

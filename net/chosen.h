@@ -31,7 +31,7 @@ struct chosen_program {
 	uint32_t id;
 	char name[16]; /* as it was loaded, "" none */
 	enum chosen_kind kind;
-	pid_t pid; /* who holds it, 0: pinned, or not visible */
+	pid_t pid; /* chosen_owners(): who holds it, 0: pinned, or not seen */
 	char command[64];
 	size_t n; /* sockets: that may get the packet; UNKNOWN: that it holds */
 	uint64_t cookies[CHOSEN_SOCKETS_MAX]; /* SO_COOKIE */
@@ -42,10 +42,11 @@ struct chosen {
 	struct chosen_program program[CHOSEN_PROGRAMS_MAX];
 };
 
-/* Fills `c` in for a packet to `to`. The sockets behind the programs are found
- * by portscan_cookies(). */
+/* Fills `c` in for a packet to `to`, but for the owners. The sockets behind the
+ * programs are found by portscan_cookies(). */
 void
 chosen_look(struct chosen *c, enum sock_proto proto, const struct addr *to);
+void chosen_owners(struct chosen *c);
 
 /* The ids of the programs alone: how many, or -1 with errno. */
 int chosen_ids(uint32_t ids[static CHOSEN_PROGRAMS_MAX]);

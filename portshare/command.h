@@ -12,6 +12,7 @@ int matrix_command(int argc, char **argv);
 int predict_command(int argc, char **argv);
 int repair_command(int argc, char **argv);
 int story_command(int argc, char **argv);
+int watch_command(int argc, char **argv);
 int who_command(int argc, char **argv);
 
 /* "portshare: WHY WHAT" and the usage on stderr; COMMAND_FAILED. */

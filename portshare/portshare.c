@@ -16,6 +16,7 @@ static const struct {
 	{ "predict", predict_command },
 	{ "who", who_command },
 	{ "repair", repair_command },
+	{ "watch", watch_command },
 	{ "matrix", matrix_command },
 	{ "story", story_command },
 };
@@ -31,6 +32,9 @@ usage(FILE *to)
 	      "       portshare repair [udp|tcp] --for ADDRESS:PORT\n"
 	      "           [--window TIME] [--uid USER] [--v6only] [--both]\n"
 	      "           [-n] [--json] [-- COMMAND...]\n"
+	      "       portshare watch udp|tcp ADDRESS:PORT...\n"
+	      "           [--pid PID | --command NAME] [--hook COMMAND]\n"
+	      "           [--once] [--interval TIME] [--window TIME] [--json]\n"
 	      "       portshare matrix [--json|--markdown|--html] [-o FILE]\n"
 	      "       portshare story [--syscalls] [--pause] [--json]\n"
 	      "  predict    would such a bind work; who is in the way, why,\n"
@@ -38,6 +42,8 @@ usage(FILE *to)
 	      "  who        which live socket gets a datagram or connection\n"
 	      "  repair     sets the flag that is missing on the socket of a\n"
 	      "             running server, for the time of one bind\n"
+	      "  watch      tells when another socket takes what is sent to\n"
+	      "             ours, and runs a hook\n"
 	      "  matrix     two and three sockets on one port in every\n"
 	      "             combination, on this kernel and in the model\n"
 	      "  story      one port, two servers: why the second is refused,\n"

@@ -75,15 +75,23 @@ look_at_programs(struct who *w)
 }
 
 int
-who_look(struct who *w, const struct place *p)
+who_ask(struct who *w, const struct place *p)
 {
-	memset(w, 0, sizeof *w);
 	w->place = p;
-	if (portlook_scan(&w->look, p->proto, addr_port(&p->address)) < 0)
-		return -1;
+	w->decider = NULL;
+	w->named_n = 0;
 	make_packet(w);
 	w->delivery = portrules_deliver(&w->look.rules, &w->packet);
 	return look_at_programs(w);
+}
+
+int
+who_look(struct who *w, const struct place *p)
+{
+	memset(w, 0, sizeof *w);
+	if (portlook_scan(&w->look, p->proto, addr_port(&p->address)) < 0)
+		return -1;
+	return who_ask(w, p);
 }
 
 void
@@ -152,6 +160,7 @@ who_command(int argc, char **argv)
 		    strerror(errno));
 		status = COMMAND_FAILED;
 	} else {
+		chosen_owners(&w.chosen);
 		(p.json ? who_tell_json : who_tell)(&w);
 		status = who_is_heard(&w) ? COMMAND_GOOD : COMMAND_NO;
 	}

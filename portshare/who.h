@@ -21,6 +21,8 @@ struct who {
 /* 0, or -1 with errno; who_free() in both cases. */
 int who_look(struct who *w, const struct place *p);
 void who_free(struct who *w);
+/* Another address of the same port, of the same look. */
+int who_ask(struct who *w, const struct place *p);
 
 /* Socket i of the look may get the packet. */
 bool who_receives(const struct who *w, size_t i);

@@ -25,6 +25,7 @@ asked(enum sock_proto proto, const char *text, uint16_t port)
 
 	addr_set_port(&to, port);
 	chosen_look(&c, proto, &to);
+	chosen_owners(&c);
 	return c;
 }
 

@@ -313,6 +313,7 @@ make_worker(struct proxy *p, size_t index)
 		.udp_flows = p->udp_flows,
 		.fastpath = p->fastpath,
 		.workers = (uint32_t)proxy_settings_workers(p->started),
+		.busy_poll_ns = (uint64_t)p->started->busy_poll_us * 1000,
 		.splice_after = (uint64_t)p->started->splice_after,
 		.raw = { p->raw[0], p->raw[1] },
 		.sockets_stay = p->source.activation != NULL,

@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "proxy/acceptor.h"
 #include "proxy/session.h"
+#include "proxy/spin.h"
 #include "proxy/udp.h"
 
 struct pworker {
@@ -23,6 +24,7 @@ struct pworker {
 	pthread_t thread;
 	ev_async wake, ask;
 	ev_prepare before_wait; /* while draining */
+	struct spin spin;
 	struct sessions *sessions;
 	struct acceptor *acceptor;
 	struct udp_worker *udp;
@@ -275,6 +277,7 @@ watchers_init(struct pworker *w)
 	ev_async_start(w->loop, &w->ask);
 	ev_prepare_init(&w->before_wait, before_wait_event);
 	w->before_wait.data = w;
+	spin_start(&w->spin, w->loop, w->setup.busy_poll_ns);
 }
 
 struct pworker *
@@ -299,6 +302,7 @@ pworker_free(struct pworker *w)
 {
 	if (w == NULL)
 		return;
+	spin_stop(&w->spin);
 	acceptor_free(w->acceptor);
 	udp_worker_free(w->udp);
 	sessions_free(w->sessions);

@@ -26,6 +26,7 @@ struct pworker_setup {
 	struct fastpath *fastpath; /* of all workers; NULL: none */
 	uint32_t workers;
 	uint64_t splice_after;
+	uint64_t busy_poll_ns; /* before it sleeps */
 	int raw[2]; /* sock_udp_raw() of IPv4 and IPv6; -1 */
 	bool sockets_stay; /* others have them too: at the end who has begun
 			    * to connect waits in them for the next process */

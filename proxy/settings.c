@@ -273,6 +273,7 @@ proxy_settings_fixed_change(const struct proxy_settings *was,
 		    was->fast_path_hook == now->fast_path_hook },
 		{ "fast_path_flows",
 		    was->fast_path_flows == now->fast_path_flows },
+		{ "busy_poll_us", was->busy_poll_us == now->busy_poll_us },
 		{ "splice_after", was->splice_after == now->splice_after },
 	};
 

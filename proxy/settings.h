@@ -49,6 +49,7 @@ struct proxy_settings {
 	int log_level; /* enum log_level */
 	int64_t udp_flows; /* of each worker */
 	int64_t tcp_sessions; /* of each worker */
+	int64_t busy_poll_us; /* before a worker sleeps */
 	int64_t splice_after; /* bytes one way before splice takes over */
 	int64_t rcvbuf; /* bytes of a UDP queue; 0: the kernel's default */
 	int port_ranges; /* enum proxy_ranges */

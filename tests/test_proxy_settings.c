@@ -57,6 +57,7 @@ test_defaults(void **state)
 	assert_null(s.control);
 	assert_string_equal(s.user, "nobody");
 	assert_int_equal(s.udp_flows, 65536);
+	assert_int_equal(s.busy_poll_us, 50);
 	assert_int_equal(s.splice_after, 65536);
 	assert_int_equal(s.sharing.mode, SHARING_OFF);
 	assert_true(proxy_settings_workers(&s) >= 1);
@@ -136,7 +137,7 @@ test_values(void **state)
 	    "tls: off, traffic_type: direct}\n"
 	    "workers: 3\nevent_log: \"-\"\ncontrol: /run/c.sock\n"
 	    "user: proxy\nlog_level: debug\nudp_flows: 100\n"
-	    "tcp_sessions: 200\nsplice_after: 0\nrcvbuf: 0\ndrain_s: 5m\n"
+	    "tcp_sessions: 200\nbusy_poll_us: 0\nsplice_after: 0\nrcvbuf: 0\ndrain_s: 5m\n"
 	    "sharing: {mode: guarded, peer: /run/r.sock}\n");
 	assert_int_equal(s.apps, 3);
 	assert_int_equal(s.sharing.mode, SHARING_GUARDED);
@@ -185,6 +186,7 @@ test_values(void **state)
 	assert_string_equal(s.user, "proxy");
 	assert_int_equal(s.udp_flows, 100);
 	assert_int_equal(s.tcp_sessions, 200);
+	assert_int_equal(s.busy_poll_us, 0);
 	assert_int_equal(s.splice_after, 0);
 	assert_int_equal(s.rcvbuf, 0);
 	assert_int_equal(s.drain_s, 300);
@@ -575,6 +577,7 @@ test_shipped(void **state)
 	    "  traffic_type: direct\n"
 	    "workers: auto\nevent_log: off\ncontrol: off\nudp_flows: 65536\n"
 	    "tcp_sessions: 65536\nrcvbuf: 4194304\nsplice_after: 65536\n"
+	    "busy_poll_us: 50\n"
 	    "drain_s: 30\nsharing: {mode: off}\nuser: nobody\n"
 	    "log_level: info\n";
 	struct view file = support_file("config/l4proxyd.yaml");
@@ -600,6 +603,7 @@ test_shipped(void **state)
 	assert_int_equal(said.udp_flows, plain.udp_flows);
 	assert_int_equal(said.tcp_sessions, plain.tcp_sessions);
 	assert_int_equal(said.rcvbuf, plain.rcvbuf);
+	assert_int_equal(said.busy_poll_us, plain.busy_poll_us);
 	assert_int_equal(said.splice_after, plain.splice_after);
 	assert_int_equal(said.drain_s, plain.drain_s);
 	assert_int_equal(said.log_level, plain.log_level);
@@ -628,6 +632,7 @@ test_fixed(void **state)
 		    "control, user, tcp_sessions" },
 		{ PLAIN "event_log: \"-\"\nsplice_after: 9\n",
 		    "event_log, splice_after" },
+		{ PLAIN "busy_poll_us: 51\n", "busy_poll_us" },
 	};
 	struct proxy_settings was, now;
 	char buf[128];

@@ -1,5 +1,6 @@
 """l4proxyd for the stories: the daemon, origins to put behind it, its log."""
 import json
+import pathlib
 import re
 import socket
 import struct
@@ -69,6 +70,12 @@ class L4proxyd(harness.Roughtimed):
         lives = {tuple(e[n] for n in names) for e in done}
         assert len(lives) == len(done)
         return done
+
+    def cpu_s(self):
+        """What all its threads have spent, by the kernel's nanoseconds."""
+        tasks = pathlib.Path(f"/proc/{self.pid}/task").iterdir()
+        return sum(int((t / "schedstat").read_text().split()[0])
+                   for t in tasks) / 1e9
 
     def rss_kb(self):
         return int(harness.status_of(self.pid)["VmRSS"].split()[0])

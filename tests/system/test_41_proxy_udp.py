@@ -464,6 +464,29 @@ def test_sigterm_waits_for_flows_in_use(proxy, origin, client):
     p.expect_events(1, Event="disconnect", Status=200)
 
 
+# -- before it sleeps -------------------------------------------------------
+
+def test_busy_poll_looks_for_more_and_sleeps_in_the_end(
+        proxy, origin, client):
+    o = origin()
+    looks = proxy(o, daemon={"busy_poll_us": 10000})
+    sleeps = proxy(o, daemon={"busy_poll_us": 0})
+    clients = [client(looks), client(sleeps)]
+
+    def has_looked():
+        for c in clients:
+            for _ in range(100):  # the next one comes soon
+                assert c.ask(b"?") == b"?"
+        return looks.cpu_s() > sleeps.cpu_s() + 0.1
+    harness.until(has_looked, "time spent on looking")
+
+    def is_asleep():
+        before = looks.cpu_s()
+        time.sleep(0.3)
+        return looks.cpu_s() < before + 0.05
+    harness.until(is_asleep, "sleep")
+
+
 # -- a flood ----------------------------------------------------------------
 
 FLOOD = r"""

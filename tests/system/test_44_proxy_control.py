@@ -871,23 +871,17 @@ def test_many_flows_are_listed_in_flat_memory(crowd):
     assert sum(workers) == FLOWS and min(workers) > 0
 
 
-def cpu_s(pid):
-    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")")[1]
-    used = fields.split()[11:13]
-    return sum(map(int, used)) / os.sysconf("SC_CLK_TCK")
-
-
 def test_a_slow_reader_costs_nothing_and_misses_nothing(crowd):
     """It takes a little at a time, while others come and go and ask."""
     p, before = crowd.daemon, crowd.daemon.rss_kb()
     with Raw(p.socket, rcvbuf=4096) as slow:
         slow.send({"command": "sessions"})
         rows = [json.loads(slow.file.readline()) for _ in range(100)]
-        used = cpu_s(p.pid)
+        used = p.cpu_s()
         for _ in range(20):
             assert p.ctl("ping").stdout
             assert len(p.rows("sessions", "--limit", "300")) == 300
-        assert cpu_s(p.pid) - used < 5, "it spins"
+        assert p.cpu_s() - used < 5, "it spins"
         assert is_flat(p, before)
         p.ctl("reload")  # which moves no flow
         more, end = slow.answer()

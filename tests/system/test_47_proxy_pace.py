@@ -92,19 +92,13 @@ def test_small_talk_passes_beside_bulk(proxy, origin):
         assert sorted(waits)[10] < 0.5, waits
 
 
-def cpu_s(p):
-    with open(f"/proc/{p.pid}/stat") as f:
-        fields = f.read().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / 100
-
-
 def test_waiting_costs_no_cpu_and_no_memory(proxy, origin):
     p = proxy(origin(give(64 * MIB)), limits={"bytes_per_s": 300000})
     clients = [connect(p.port) for _ in range(40)]
     p.expect_events(40, Event="connect")
-    memory, spent = p.rss_kb(), cpu_s(p)
+    memory, spent = p.rss_kb(), p.cpu_s()
     time.sleep(2)
-    assert cpu_s(p) - spent < 0.3
+    assert p.cpu_s() - spent < 0.3
     assert p.rss_kb() - memory < 4096
     for c in clients:
         c.close()

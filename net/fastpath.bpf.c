@@ -25,6 +25,9 @@
 
 #define FRAGMENT 0x3fff /* more, or an offset (RFC 791) */
 #define IPV4_WORDS 5
+#define UNREACHABLE 3 /* ICMP, and the code that says why (RFC 1191) */
+#define FRAGMENTATION_NEEDED 4
+#define PACKET_TOO_BIG 2 /* ICMPv6 (RFC 4443, 3.2) */
 
 /* All three are sized before they are loaded. */
 struct {
@@ -197,11 +200,103 @@ is_carried(struct fastpath_side *s, __u32 index)
 
 /* The path's limit, and that of the interface as it is now. */
 static __always_inline bool
-fits(struct __sk_buff *skb, const struct fastpath_side *s, __u32 mtu, __u32 len)
+fits(struct __sk_buff *skb, const struct fastpath_side *s, __u32 len)
 {
 	__u32 size = len;
 
-	return len <= mtu && bpf_check_mtu(skb, s->device, &size, 0, 0) == 0;
+	return len <= s->mtu && bpf_check_mtu(skb, s->device, &size, 0, 0) == 0;
+}
+
+/* ---- what a router says of it ---- */
+
+/* The head of an ICMP message (linux/icmp.h asks for libc); then comes that of
+ * the packet that it is about. */
+struct icmp {
+	__u8 type, code;
+	__u16 sum;
+	__u32 mtu; /* IPv4: the lower half */
+};
+
+struct too_big {
+	struct fastpath_tuple asked; /* of the side that answers it */
+	__u32 mtu;
+};
+
+static __always_inline bool
+read_too_big4(struct too_big *b, void *data, void *end)
+{
+	const struct iphdr *ip = data + ETH_HLEN;
+	const struct icmp *icmp = (const void *)(ip + 1);
+	const struct iphdr *its = (const void *)(icmp + 1);
+	const struct udphdr *udp = (const void *)(its + 1);
+
+	if ((void *)(udp + 1) > end || ip->ihl != IPV4_WORDS ||
+	    ip->protocol != IPPROTO_ICMP || icmp->type != UNREACHABLE ||
+	    icmp->code != FRAGMENTATION_NEEDED || its->ihl != IPV4_WORDS ||
+	    its->protocol != IPPROTO_UDP)
+		return false;
+	b->mtu = bpf_ntohl(icmp->mtu) & 0xffff;
+	if (b->mtu < FASTPATH_MTU_LEAST4)
+		b->mtu = FASTPATH_MTU_LEAST4;
+	b->asked.version = 4;
+	b->asked.from[0] = its->daddr;
+	b->asked.to[0] = its->saddr;
+	b->asked.from_port = udp->dest;
+	b->asked.to_port = udp->source;
+	return true;
+}
+
+static __always_inline bool
+read_too_big6(struct too_big *b, void *data, void *end)
+{
+	const struct ipv6hdr *ip = data + ETH_HLEN;
+	const struct icmp *icmp = (const void *)(ip + 1);
+	const struct ipv6hdr *its = (const void *)(icmp + 1);
+	const struct udphdr *udp = (const void *)(its + 1);
+
+	if ((void *)(udp + 1) > end || ip->nexthdr != IPPROTO_ICMPV6 ||
+	    icmp->type != PACKET_TOO_BIG || its->nexthdr != IPPROTO_UDP)
+		return false;
+	b->mtu = bpf_ntohl(icmp->mtu);
+	if (b->mtu < FASTPATH_MTU_LEAST6)
+		b->mtu = FASTPATH_MTU_LEAST6;
+	b->asked.version = 6;
+	__builtin_memcpy(b->asked.from, &its->daddr, sizeof its->daddr);
+	__builtin_memcpy(b->asked.to, &its->saddr, sizeof its->saddr);
+	b->asked.from_port = udp->dest;
+	b->asked.to_port = udp->source;
+	return true;
+}
+
+/*
+ * Longer ones go to the stack from now on, which has heard the same, and cuts
+ * them. Nobody else's flow, and never below what every path carries: who
+ * forges this slows down one flow, whose ports must be known.
+ */
+static __always_inline void
+hear_icmp(struct __sk_buff *skb)
+{
+	void *data = (void *)(long)skb->data;
+	void *end = (void *)(long)skb->data_end;
+	const struct fastpath_entry *e;
+	struct too_big b = { 0 };
+	struct fastpath_side *s;
+	__u32 index;
+
+	if (skb->protocol == bpf_htons(ETH_P_IP)) {
+		if (!read_too_big4(&b, data, end))
+			return;
+	} else if (skb->protocol != bpf_htons(ETH_P_IPV6) ||
+	    !read_too_big6(&b, data, end)) {
+		return;
+	}
+	e = bpf_map_lookup_elem(&fastpath_flows, &b.asked);
+	if (e == NULL)
+		return;
+	index = e->side ^ 1;
+	s = bpf_map_lookup_elem(&fastpath_sides, &index);
+	if (s != NULL && b.mtu < s->mtu)
+		s->mtu = (__u16)b.mtu;
 }
 
 /* ---- what it becomes ---- */
@@ -284,23 +379,23 @@ fastpath(struct __sk_buff *skb)
 	struct datagram d = { 0 };
 	const struct fastpath_entry *e;
 	struct fastpath_side *s;
-	__u32 index, mtu;
+	__u32 index;
 	__u64 now_ns;
 
-	if (!read_datagram(&d, skb))
+	if (!read_datagram(&d, skb)) {
+		hear_icmp(skb);
 		return TC_ACT_UNSPEC;
+	}
 	e = bpf_map_lookup_elem(&fastpath_flows, &d.tuple);
 	if (e == NULL)
 		return TC_ACT_UNSPEC;
 	index = e->side;
-	mtu = e->mtu;
 	s = bpf_map_lookup_elem(&fastpath_sides, &index);
 	if (s == NULL || !enter(s, e))
 		return TC_ACT_UNSPEC;
 	now_ns = bpf_ktime_get_ns();
 	if (!is_of(s, &d.tuple) || !is_alive(s, now_ns) ||
-	    !is_carried(s, index) || d.hops <= 1 ||
-	    !fits(skb, s, mtu, d.packet)) {
+	    !is_carried(s, index) || d.hops <= 1 || !fits(skb, s, d.packet)) {
 		__sync_fetch_and_add(&s->gate, (__u64)-1);
 		return TC_ACT_UNSPEC;
 	}

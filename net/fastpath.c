@@ -35,6 +35,14 @@ fastpath_attach(struct fastpath *f, unsigned int device,
 	return -1;
 }
 
+int
+fastpath_leave_heir(struct fastpath *f, const char *user)
+{
+	(void)f;
+	(void)user;
+	return 0;
+}
+
 bool
 fastpath_attached(const struct fastpath *f, size_t n)
 {
@@ -84,19 +92,13 @@ fastpath_count(
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
-#include <linux/pkt_cls.h>
 #include <net/if.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <time.h>
 #include <unistd.h>
 
 #define TCX_INGRESS 46 /* BPF_TCX_INGRESS of <linux/bpf.h> since 6.6 */
-#define PRIORITY 0x7473 /* of the first of our filters */
-#define PRIORITIES 8 /* daemons of ours on one interface */
-#define HANDLE 1
-#define MAPS_MAX 8 /* maps of a program that are looked at */
 
 /* The program as net/fastpath.bpf.c was compiled. */
 __asm__(".section .rodata\n"
@@ -223,115 +225,6 @@ is_linked(const struct fastpath_place *at)
 	    info.xdp.ifindex == at->device;
 }
 
-/* ---- filters ---- */
-
-/* The control of the map with this id, if it is one of ours. */
-static bool
-read_control(uint32_t map, struct fastpath_control *c)
-{
-	struct bpf_map_info info = { 0 };
-	uint32_t len = sizeof info, zero = 0;
-	int fd = bpf_map_get_fd_by_id(map);
-	bool good;
-
-	if (fd < 0)
-		return false;
-	good = bpf_obj_get_info_by_fd(fd, &info, &len) == 0 &&
-	    strcmp(info.name, "fastpath_contro") == 0 && /* cut to 15 */
-	    info.value_size == sizeof *c &&
-	    bpf_map_lookup_elem(fd, &zero, c) == 0 &&
-	    c->magic == FASTPATH_MAGIC;
-	close(fd);
-	return good;
-}
-
-/* Whether this program is one of ours whose daemon has ended: nobody keeps it
- * up any more. */
-static bool
-is_left_behind(uint32_t program)
-{
-	uint32_t maps[MAPS_MAX] = { 0 };
-	struct bpf_prog_info info = { .nr_map_ids = MAPS_MAX,
-		.map_ids = (uint64_t)(uintptr_t)maps };
-	uint32_t len = sizeof info;
-	struct fastpath_control c;
-	int fd = bpf_prog_get_fd_by_id(program);
-	bool dead = false;
-
-	if (fd < 0)
-		return false;
-	if (bpf_obj_get_info_by_fd(fd, &info, &len) == 0)
-		for (uint32_t i = 0; i < info.nr_map_ids && i < MAPS_MAX; i++)
-			if (read_control(maps[i], &c))
-				dead = clock_monotonic_ns() >=
-				    c.alive_ns + FASTPATH_DEAD_NS;
-	close(fd);
-	return dead;
-}
-
-static struct bpf_tc_hook
-hook_of(const struct fastpath_place *at)
-{
-	return (struct bpf_tc_hook){ .sz = sizeof(struct bpf_tc_hook),
-		.ifindex = (int)at->device,
-		.attach_point = BPF_TC_INGRESS };
-}
-
-static struct bpf_tc_opts
-options_of(const struct fastpath_place *at)
-{
-	return (struct bpf_tc_opts){ .sz = sizeof(struct bpf_tc_opts),
-		.handle = HANDLE,
-		.priority = at->priority };
-}
-
-/* The program in this place; 0: none. */
-static uint32_t
-filter_in(const struct fastpath_place *at)
-{
-	struct bpf_tc_hook hook = hook_of(at);
-	struct bpf_tc_opts o = options_of(at);
-
-	return bpf_tc_query(&hook, &o) == 0 ? o.prog_id : 0;
-}
-
-static int
-attach_filter(struct fastpath *f, struct fastpath_place *at)
-{
-	struct bpf_tc_hook hook = hook_of(at);
-	int error = bpf_tc_hook_create(&hook);
-
-	/* EEXIST: another's, and it will do for both */
-	for (int i = 0; (error == 0 || error == -EEXIST) && i < PRIORITIES;
-	     i++) {
-		struct bpf_tc_opts o;
-		uint32_t id;
-
-		at->priority = (uint32_t)(PRIORITY + i);
-		id = filter_in(at);
-		o = options_of(at);
-		if (id != 0 && is_left_behind(id))
-			(void)bpf_tc_detach(&hook, &o);
-		o = options_of(at);
-		o.prog_fd = f->program;
-		error = bpf_tc_attach(&hook, &o);
-		if (error == 0)
-			return 0;
-	}
-	errno = error < 0 ? -error : EBUSY;
-	return -1;
-}
-
-static bool
-is_filtered(const struct fastpath *f, const struct fastpath_place *at)
-{
-	struct bpf_prog_info info = { 0 };
-	uint32_t len = sizeof info;
-
-	return bpf_obj_get_info_by_fd(f->program, &info, &len) == 0 &&
-	    filter_in(at) == info.id;
-}
-
 /* ---- places ---- */
 
 int
@@ -350,7 +243,7 @@ fastpath_attach(struct fastpath *f, unsigned int device,
 	/* EINVAL: a kernel of before 6.6 knows no such links */
 	if (hook == FASTPATH_HOOK_CLSACT ||
 	    (hook == FASTPATH_HOOK_AUTO && result != 0 && errno == EINVAL))
-		result = attach_filter(f, at);
+		result = fastpath_add_filter(f, at);
 	if (result != 0)
 		return fail(why, "attaching the program", errno);
 	(void)if_indextoname(device, at->name);
@@ -358,25 +251,13 @@ fastpath_attach(struct fastpath *f, unsigned int device,
 	return 0;
 }
 
-/* After rights are given up a filter stays, and does nothing. */
-static void
-detach(const struct fastpath_place *at)
-{
-	struct bpf_tc_hook hook = hook_of(at);
-	struct bpf_tc_opts o = options_of(at);
-
-	if (at->link >= 0)
-		close(at->link);
-	else
-		(void)bpf_tc_detach(&hook, &o);
-}
-
 bool
 fastpath_attached(const struct fastpath *f, size_t n)
 {
 	const struct fastpath_place *at = &f->places[n];
 
-	return at->link >= 0 ? is_linked(at) : is_filtered(f, at);
+	return at->link >= 0 ? is_linked(at)
+			     : fastpath_filter_in(at) == at->program;
 }
 
 void
@@ -388,8 +269,13 @@ fastpath_close(struct fastpath *f)
 		__atomic_store_n(&f->control->alive_ns, 0, __ATOMIC_SEQ_CST);
 		munmap(f->control, sizeof *f->control);
 	}
-	for (size_t i = 0; i < f->used; i++)
-		detach(&f->places[i]);
+	fastpath_await_heir(f);
+	for (size_t i = 0; i < f->used; i++) {
+		if (f->places[i].link >= 0)
+			close(f->places[i].link);
+		else if (f->heir <= 0)
+			fastpath_remove_filter(&f->places[i]);
+	}
 	if (f->sides != NULL)
 		munmap(f->sides, sides_len(f));
 	bpf_object__close(f->object);

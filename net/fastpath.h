@@ -41,6 +41,10 @@ void fastpath_close(struct fastpath *f);
  * Ethernet). 0, or -1 and why. */
 int fastpath_attach(struct fastpath *f, unsigned int device,
     enum fastpath_hook hook, char why[static FASTPATH_WHY_LEN]);
+/* Once all are attached and before the first thread: sees to it that what a
+ * kernel without links leaves behind is gone when this process is. 0, or -1
+ * with errno. The child that does it becomes `user`. */
+int fastpath_leave_heir(struct fastpath *f, const char *user);
 /* Whether frames of this interface were ever asked for. */
 bool fastpath_serves(const struct fastpath *f, unsigned int device);
 size_t fastpath_devices(const struct fastpath *f);

@@ -98,7 +98,7 @@ is_empty(const struct fastpath_side *s)
 {
 	uint64_t gate = __atomic_load_n(&s->gate, __ATOMIC_ACQUIRE);
 
-	return (gate & FASTPATH_COUNT_MASK) ==
+	return (uint32_t)(gate & FASTPATH_COUNT_MASK) ==
 	    __atomic_load_n(&s->ended, __ATOMIC_ACQUIRE);
 }
 
@@ -109,7 +109,7 @@ close_gate(struct fastpath_side *s)
 }
 
 /* Returns the turn that entries must name. */
-static uint16_t
+static uint32_t
 open_gate(struct fastpath_side *s)
 {
 	uint64_t was = __atomic_load_n(&s->gate, __ATOMIC_RELAXED), now, turn;
@@ -119,7 +119,7 @@ open_gate(struct fastpath_side *s)
 		now = (was & FASTPATH_COUNT_MASK) | turn << FASTPATH_TURN_SHIFT;
 	} while (!__atomic_compare_exchange_n(
 	    &s->gate, &was, now, false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED));
-	return (uint16_t)turn;
+	return (uint32_t)turn;
 }
 
 /* Until no run of the program is inside; one that the host has put to sleep is
@@ -147,18 +147,18 @@ fill(struct fastpath_side *s, const struct fastpath_tuple *old,
 	/* the word of the hops, which is even there, loses 0x0100 */
 	s->ip_change = sum_add(s->address_change, ~(uint32_t)htons(0x0100));
 	s->device = way->device;
+	s->mtu = way->mtu;
 	s->epoch = (uint16_t)epoch;
 	s->state = FASTPATH_WATCHED;
 }
 
 static int
-add_entry(struct fastpath *f, struct fastpath_side *s, uint16_t mtu)
+add_entry(struct fastpath *f, struct fastpath_side *s)
 {
 	const struct fastpath_tuple key = old_tuple(s);
 	const struct fastpath_entry e = {
 		.side = (uint32_t)(s - f->sides),
 		.turn = open_gate(s),
-		.mtu = mtu,
 	};
 
 	if (bpf_map_update_elem(f->flows, &key, &e, BPF_NOEXIST) == 0)
@@ -195,9 +195,9 @@ carry(struct fastpath *f, uint32_t index, const struct fastpath_flow *flow)
 	}
 	fill(in, &asked, &sent, &flow->to_origin, flow->epoch);
 	fill(out, &answered, &back, &flow->to_client, flow->epoch);
-	if (add_entry(f, in, flow->to_origin.mtu) != 0)
+	if (add_entry(f, in) != 0)
 		return -1;
-	if (add_entry(f, out, flow->to_client.mtu) == 0)
+	if (add_entry(f, out) == 0)
 		return 0;
 	error = errno;
 	close_gate(in);

@@ -3,6 +3,7 @@
 #define NET_FASTPATH_INNER_H
 
 #include <net/if.h>
+#include <sys/types.h>
 
 #include "net/fastpath.h"
 #include "net/fastpath_side.h"
@@ -13,7 +14,8 @@ struct fastpath_place {
 	unsigned int device;
 	char name[IF_NAMESIZE];
 	int link; /* tcx: -1 none */
-	uint32_t priority; /* of the filter; 0: a link */
+	uint32_t priority; /* of the filter */
+	uint32_t program; /* its program's id */
 };
 
 struct fastpath {
@@ -24,6 +26,18 @@ struct fastpath {
 	uint32_t count; /* of flows: two sides each */
 	struct fastpath_place places[FASTPATH_DEVICES];
 	size_t used;
+	pid_t heir; /* 0: none, there are no filters */
+	int alive; /* the pipe that it waits on */
 };
+
+/* In the first priority that is free, or that a daemon which has ended has
+ * left taken. 0, or -1 with errno. */
+int fastpath_add_filter(struct fastpath *f, struct fastpath_place *at);
+/* The id of the program in this place; 0: none. */
+uint32_t fastpath_filter_in(const struct fastpath_place *at);
+/* Only if it is still ours. */
+void fastpath_remove_filter(const struct fastpath_place *at);
+/* When we are about to end: until the heir has done its work. */
+void fastpath_await_heir(struct fastpath *f);
 
 #endif

@@ -27,14 +27,17 @@ struct fastpath_tuple {
 
 struct fastpath_entry {
 	uint32_t side;
-	uint16_t turn; /* of the gate */
-	uint16_t mtu; /* of the path, for the whole IP packet */
+	uint32_t turn; /* of the gate */
 };
 
 #define FASTPATH_CLOSED ((uint64_t)1 << 63)
 #define FASTPATH_TURN_SHIFT 48 /* 15 bits, below the closing one */
 #define FASTPATH_TURN_MASK 0x7fffu
 #define FASTPATH_COUNT_MASK (((uint64_t)1 << FASTPATH_TURN_SHIFT) - 1)
+
+/* No path carries less (RFC 791; RFC 8200, section 5). */
+#define FASTPATH_MTU_LEAST4 576
+#define FASTPATH_MTU_LEAST6 1280
 
 enum fastpath_state {
 	FASTPATH_WATCHED = 0, /* its datagrams go to the stack */
@@ -45,7 +48,9 @@ enum fastpath_state {
 /* Two cache lines; the second is not needed to count. */
 struct fastpath_side {
 	uint64_t gate;
-	uint64_t ended; /* runs that have been counted below */
+	uint32_t ended; /* runs that have been counted below */
+	uint16_t mtu; /* of the path, for the whole IP packet */
+	uint16_t unused;
 	uint64_t datagrams, bytes; /* of payload */
 	uint64_t seen_ns; /* CLOCK_MONOTONIC */
 	uint32_t device; /* by which it leaves (ifindex) */

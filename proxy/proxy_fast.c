@@ -105,7 +105,10 @@ attach(struct proxy *p, const struct devices *d)
 		    if_indextoname(d->at[i], name) != NULL ? name : "?", why);
 		return -1;
 	}
-	return 0;
+	if (fastpath_leave_heir(p->fastpath, p->started->user) == 0)
+		return 0;
+	snprintf(p->fast_why, sizeof p->fast_why, "fork: %s", strerror(errno));
+	return -1;
 }
 
 /* ---- at the start ---- */

@@ -5,6 +5,7 @@ import subprocess
 import harness
 import pytest
 from proxyharness import L4proxyd, Origin, application, echo
+from street import Street
 from udporigin import UdpOrigin
 
 not_run = []
@@ -207,6 +208,19 @@ class Namespaces:
     def stop(self):
         for name in reversed(self.names):
             self.ip("netns", "delete", name)
+
+
+@pytest.fixture(scope="module")
+def street(request):
+    """Three hosts in a row, for all stories of a file."""
+    if os.geteuid() != 0:
+        did_not_run(request, "needs root")
+    world = Namespaces()
+    world.tag += "s"
+    try:
+        yield Street(world)
+    finally:
+        world.stop()
 
 
 @pytest.fixture

@@ -29,10 +29,13 @@ class Street:
                      (self.origin, "eth0", ORIGIN))
         self.wire("in", self.client)
         self.wire("out", self.origin)
+        self.routes()
+
+    def routes(self):
         for host, via in (self.client, EDGE), (self.origin, NEAR):
             for version in 4, 6:
-                world.inside(host, f"-{version}", "route", "add", "default",
-                             "via", via[version])
+                self.world.inside(host, f"-{version}", "route", "replace",
+                                  "default", "via", via[version])
 
     def wire(self, name, far):
         """From the proxy to one of the others, up and with addresses."""

@@ -4,21 +4,10 @@ import time
 
 import harness
 import pytest
-from street import EDGE, ORIGIN, Street, by_kernel, establish, url
+from street import ORIGIN, by_kernel, establish, url
 
 UDP_SEGMENT, SO_NO_CHECK, IP_OPTIONS = 103, 11, 4
 RECORD_ROUTE = bytes([7, 11, 4]) + bytes(8) + b"\0"
-
-
-@pytest.fixture(scope="module")
-def street(request):
-    import conftest
-    world = conftest.Namespaces()
-    world.tag += "f"
-    try:
-        yield Street(world)
-    finally:
-        world.stop()
 
 
 def converse(c, version):

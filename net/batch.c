@@ -220,6 +220,38 @@ batch_reply(struct batch *b, unsigned int i, size_t len)
 	b->tx_iov[i].iov_len = len;
 }
 
+static bool
+is_info(const struct cmsghdr *c, int level, int type)
+{
+	return c->cmsg_level == level && c->cmsg_type == type;
+}
+
+bool
+batch_asked(const struct batch *b, unsigned int i, struct addr *a)
+{
+	struct msghdr h = b->rx[i].msg_hdr;
+	struct in6_pktinfo six;
+	struct in_pktinfo four;
+
+	memset(a, 0, sizeof *a);
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(&h); c != NULL;
+	     c = CMSG_NXTHDR(&h, c)) {
+		if (is_info(c, IPPROTO_IP, IP_PKTINFO)) {
+			memcpy(&four, CMSG_DATA(c), sizeof four);
+			a->in.sin_family = AF_INET;
+			a->in.sin_addr = four.ipi_addr;
+			return true;
+		}
+		if (is_info(c, IPPROTO_IPV6, IPV6_PKTINFO)) {
+			memcpy(&six, CMSG_DATA(c), sizeof six);
+			a->in6.sin6_family = AF_INET6;
+			a->in6.sin6_addr = six.ipi6_addr;
+			return true;
+		}
+	}
+	return false;
+}
+
 /*
  * ip(7): the header's destination differs from ipi_spec_dst only when it was
  * a broadcast or multicast address. Such a request gets no reply: it could
@@ -268,10 +300,8 @@ make_source(struct msghdr *reply, struct msghdr *request)
 	reply->msg_controllen = 0;
 	for (c = CMSG_FIRSTHDR(request); c != NULL;
 	     c = CMSG_NXTHDR(request, c)) {
-		bool four =
-		    c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_PKTINFO;
-		bool six = c->cmsg_level == IPPROTO_IPV6 &&
-		    c->cmsg_type == IPV6_PKTINFO;
+		bool four = is_info(c, IPPROTO_IP, IP_PKTINFO);
+		bool six = is_info(c, IPPROTO_IPV6, IPV6_PKTINFO);
 
 		if (!four && !six)
 			continue;

@@ -34,6 +34,10 @@ const uint8_t *batch_in(const struct batch *b, unsigned int i, size_t *len);
 bool batch_truncated(const struct batch *b, unsigned int i);
 const struct addr *batch_peer(const struct batch *b, unsigned int i);
 
+/* The address that datagram i was sent to, without its port; false: the socket
+ * was not told to say so (sock_opts.pktinfo). */
+bool batch_asked(const struct batch *b, unsigned int i, struct addr *a);
+
 /* The buffer for the reply to datagram i (out_cap bytes). */
 uint8_t *batch_out(struct batch *b, unsigned int i);
 /* Says that the reply to i has `len` bytes; 0 (the state after receive): none. */

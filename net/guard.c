@@ -36,6 +36,7 @@ drop(struct guard *g, struct guard_peer *p)
 		log_info("sharing: %s (pid %ld) is gone", p->hello.name,
 		    (long)p->who.pid);
 	close(p->fd);
+	guard_orphan(g, p);
 	*p = (struct guard_peer){ .fd = -1 };
 	if (g->window == p)
 		guard_close_window(g);
@@ -56,7 +57,8 @@ guard_tell(struct guard_peer *p, const struct guard_message *m, const int *fds,
 static void
 greet(const struct guard *g, struct guard_peer *p)
 {
-	struct guard_message m = { .type = GUARD_HELLO, .uid = g->setup.owner };
+	struct guard_message m = { .type = GUARD_HELLO,
+		.detail = g->setup.keep };
 
 	snprintf(m.name, sizeof m.name, "%s", g->name);
 	guard_tell(p, &m, NULL, 0);
@@ -92,7 +94,8 @@ meet(struct guard *g, int fd)
 		return;
 	}
 	*p = (struct guard_peer){ .fd = fd, .who = who };
-	greet(g, p);
+	if (!g->setup.listens)
+		greet(g, p);
 }
 
 static void
@@ -111,6 +114,12 @@ take_hello(struct guard *g, struct guard_peer *p, const struct guard_message *m)
 	p->hello = *m;
 	g->met = true;
 	log_info("sharing: met %s (pid %ld)", m->name, (long)p->who.pid);
+	guard_give_back(g, p);
+	if (g->setup.listens)
+		greet(g, p); /* whoever hears it has what was kept */
+	for (size_t i = 0; i < g->count; i++)
+		if (g->sockets[i].shared)
+			guard_tell_have(p, &g->sockets[i]);
 }
 
 /* A late one: the window is not needed any more. */
@@ -128,11 +137,15 @@ take_answer(struct guard_peer *p, const struct guard_message *m)
 	}
 }
 
-/* False: that is no way to talk. */
+/* False: that is no way to talk. Takes the descriptors, or leaves them. */
 static bool
-take(struct guard *g, struct guard_peer *p, const struct guard_message *m)
+take(struct guard *g, struct guard_peer *p, const struct guard_message *m,
+    const int *fds, size_t *count)
 {
-	if ((m->type == GUARD_HELLO) == guard_is_known(p))
+	size_t given = *count;
+
+	if ((m->type == GUARD_HELLO) == guard_is_known(p) &&
+	    m->type != GUARD_KEPT)
 		return false;
 	switch (m->type) {
 	case GUARD_HELLO:
@@ -148,6 +161,17 @@ take(struct guard *g, struct guard_peer *p, const struct guard_message *m)
 	case GUARD_DONE:
 		if (g->window == p && g->window_ask.number == m->number)
 			guard_close_window(g);
+		return true;
+	case GUARD_HAVE:
+		*count = 0;
+		guard_take_have(g, p, m, fds, given);
+		return true;
+	case GUARD_LEFT:
+		guard_take_left(g, p, m);
+		return true;
+	case GUARD_KEPT:
+		*count = 0;
+		guard_take_kept(g, m, fds, given);
 		return true;
 	default:
 		return false;
@@ -169,7 +193,7 @@ hear(struct guard *g, struct guard_peer *p)
 		return false;
 	if (n > 0 &&
 	    guard_message_parse(&m, (struct view){ bytes, (size_t)n }) == 0)
-		good = take(g, p, &m);
+		good = take(g, p, &m, fds, &count);
 	while (count > 0)
 		close(fds[--count]);
 	if (!good)
@@ -271,6 +295,8 @@ guard_fd(const struct guard *g)
 void
 guard_serve(struct guard *g)
 {
+	if (!g->started)
+		guard_decline(g);
 	g->started = true;
 	guard_turn(g, 0);
 }
@@ -336,9 +362,11 @@ guard_close(struct guard *g)
 {
 	if (g == NULL)
 		return;
-	for (size_t i = 0; i < GUARD_PEERS_MAX; i++)
+	for (size_t i = 0; i < GUARD_PEERS_MAX; i++) {
 		if (g->peers[i].fd >= 0)
 			close(g->peers[i].fd);
+		g->peers[i].fd = -1; /* that is all that peers are told */
+	}
 	/* its file stays where rights are gone, and is replaced */
 	if (g->listener >= 0)
 		close(g->listener);
@@ -346,6 +374,8 @@ guard_close(struct guard *g)
 		close(g->timer);
 	if (g->epoll >= 0)
 		close(g->epoll);
+	guard_kept_free(&g->theirs);
+	guard_kept_free(&g->ours);
 	while (g->count > 0)
 		guard_release(g, g->sockets[0].fds[0]);
 	free(g->sockets);

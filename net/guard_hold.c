@@ -80,6 +80,7 @@ guard_release(struct guard *g, int fd)
 
 	if (s == NULL)
 		return;
+	guard_tell_left(g, s);
 	if (s->bolt >= 0)
 		close(s->bolt);
 	free(s->fds);
@@ -157,6 +158,12 @@ answer(struct guard *g, struct guard_peer *p, const struct guard_message *ask)
 
 	if (why == GUARD_WHY_NONE && ask->detail == 0)
 		why = open_window(g, p, ask, way);
+	for (size_t i = 0; i < g->count && why == GUARD_WHY_NONE; i++)
+		if (guard_overlap(&g->sockets[i].place, &ask->place) &&
+		    ask->detail == 0) {
+			g->sockets[i].shared = true;
+			guard_tell_have(p, &g->sockets[i]);
+		}
 	m.type = why == GUARD_WHY_NONE ? GUARD_OPEN : GUARD_NO;
 	m.detail = why == GUARD_WHY_NONE ? (uint8_t)way : (uint8_t)why;
 	guard_tell(p, &m, NULL, 0);

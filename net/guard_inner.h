@@ -1,13 +1,14 @@
 /*
  * The inside of a guard, for guard.c (connections), guard_hold.c (the holder's
- * side of a window), guard_listen.c (the newcomer's) and guard_group.c (the
- * sockets of one place).
+ * side of a window), guard_listen.c (the newcomer's), guard_group.c (the
+ * sockets of one place) and guard_keep.c (what is left of a peer).
  */
 #ifndef NET_GUARD_INNER_H
 #define NET_GUARD_INNER_H
 
 #include <stdint.h>
 
+#include "base/log.h"
 #include "net/guard.h"
 #include "net/sockflag.h"
 #include "net/unixsock.h"
@@ -32,6 +33,22 @@ struct guard_socket {
 	int *fds;
 	size_t count;
 	int bolt; /* -1: none */
+	bool shared; /* with a peer who has to know */
+};
+
+/* A place with sockets that are held for somebody, or not. */
+struct guard_kept {
+	struct guard_place place;
+	char name[GUARD_NAME_LEN]; /* whose */
+	const struct guard_peer *peer; /* NULL: it is gone */
+	int *fds; /* its sockets, then perhaps the bolt */
+	size_t count, fd_count;
+	uint64_t drops_before; /* its owner went */
+};
+
+struct guard_kept_list {
+	struct guard_kept *items; /* GUARD_PLACES_MAX, or NULL */
+	size_t count;
 };
 
 struct guard {
@@ -49,6 +66,11 @@ struct guard {
 
 	struct guard_socket *sockets;
 	size_t count;
+
+	struct guard_kept_list theirs; /* places of peers, there or gone */
+	struct guard_kept_list ours; /* of before our start, not yet claimed */
+	struct log_gate full;
+	uint64_t drops; /* on sockets that were kept, of peers who are back */
 
 	struct guard_peer *window; /* for whom it is open; NULL */
 	struct guard_message window_ask;
@@ -84,6 +106,28 @@ void guard_take_ask(
     struct guard *g, struct guard_peer *p, const struct guard_message *m);
 /* The flag is cleared; whoever waits gets a window. */
 void guard_close_window(struct guard *g);
+
+/* ---- guard_keep.c ---- */
+
+/* Descriptors that are given become the list's. */
+void guard_take_have(struct guard *g, struct guard_peer *p,
+    const struct guard_message *m, const int *fds, size_t count);
+void guard_take_left(
+    struct guard *g, struct guard_peer *p, const struct guard_message *m);
+/* The peer is gone; somebody of that name is there. */
+void guard_orphan(struct guard *g, const struct guard_peer *p);
+void guard_give_back(struct guard *g, struct guard_peer *p);
+
+void guard_tell_have(struct guard_peer *p, const struct guard_socket *s);
+void guard_tell_left(struct guard *g, const struct guard_socket *s);
+void guard_take_kept(struct guard *g, const struct guard_message *m,
+    const int *fds, size_t count);
+/* What was kept for the place becomes s->fds; false: nothing that fits, and
+ * what does not is given up. */
+bool
+guard_claim(struct guard *g, struct guard_socket *s, const struct sock_opts *o);
+void guard_decline(struct guard *g); /* the rest of it */
+void guard_kept_free(struct guard_kept_list *l);
 
 /* ---- guard_group.c ---- */
 

@@ -74,8 +74,9 @@ ask_all(struct guard *g, const struct guard_place *place)
 	return open;
 }
 
+/* NULL: nothing was bound. */
 static void
-done(struct guard *g)
+done(struct guard *g, const struct guard_socket *s)
 {
 	struct guard_message m = { .type = GUARD_DONE, .number = g->number };
 	int error = errno;
@@ -83,8 +84,11 @@ done(struct guard *g)
 	for (size_t i = 0; i < GUARD_PEERS_MAX; i++) {
 		struct guard_peer *p = &g->peers[i];
 
-		if (p->fd >= 0 && p->answer.type == GUARD_OPEN)
-			guard_tell(p, &m, NULL, 0);
+		if (p->fd < 0 || p->answer.type != GUARD_OPEN)
+			continue;
+		if (s != NULL)
+			guard_tell_have(p, s);
+		guard_tell(p, &m, NULL, 0);
 	}
 	errno = error;
 }
@@ -178,6 +182,19 @@ shut(const struct guard *g, const struct guard_socket *s,
 		(void)guard_flags(s, GUARD_BY_ADDR, false);
 }
 
+/* Those that a peer has kept for us are bound as they are. */
+static bool
+claim(struct guard *g, struct guard_socket *s, const struct sock_opts *o)
+{
+	wait_for_all(g);
+	if (!guard_claim(g, s, o))
+		return false;
+	for (size_t i = 0; i < GUARD_PEERS_MAX; i++)
+		if (guard_is_known(&g->peers[i]))
+			guard_tell_have(&g->peers[i], s);
+	return true;
+}
+
 /* 0, or -1 with errno and the step. */
 static int
 bind_beside(struct guard *g, struct guard_socket *s, const struct sock_opts *o,
@@ -185,6 +202,9 @@ bind_beside(struct guard *g, struct guard_socket *s, const struct sock_opts *o,
 {
 	int result = -1;
 
+	s->shared = true;
+	if (claim(g, s, o))
+		return 0;
 	do {
 		struct sock_opts opts;
 
@@ -194,7 +214,7 @@ bind_beside(struct guard *g, struct guard_socket *s, const struct sock_opts *o,
 		result = guard_group_open(s, &opts, step);
 		if (result == 0)
 			shut(g, s, &opts);
-		done(g);
+		done(g, result == 0 ? s : NULL);
 	} while (result != 0 && errno == EADDRINUSE && another_comes(g));
 	return result;
 }
@@ -270,7 +290,7 @@ guard_listen(struct guard *g, enum sock_proto proto, const struct addr *a,
 {
 	const struct guard_place place = { proto, *a,
 		o->v6only && a->sa.sa_family == AF_INET6 };
-	struct guard_socket s = { place, fds, queues, -1 };
+	struct guard_socket s = { place, fds, queues, -1, false };
 	struct sock_opts opts = *o;
 	enum sock_step step;
 	int result;
@@ -314,6 +334,6 @@ guard_listen_again(struct guard *g, int fd)
 	if (result == 0)
 		result = listen_all(s);
 	shut(g, s, &used);
-	done(g);
+	done(g, NULL);
 	return result;
 }

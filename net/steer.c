@@ -152,7 +152,10 @@ steer_stop(int fd)
 void
 steer_go_on(int fd)
 {
-	(void)setsockopt(fd, SOL_SOCKET, SO_DETACH_FILTER, NULL, 0);
+	const int unused = 0; /* the kernel refuses an option without */
+
+	(void)setsockopt(
+	    fd, SOL_SOCKET, SO_DETACH_FILTER, &unused, sizeof unused);
 }
 
 int

@@ -167,6 +167,7 @@ apply(struct proxy *p, struct proxy_settings *fresh, struct edge_set *edges,
 	ev_timer_again(p->loop, &p->tick);
 	edge_log(&p->edges, fresh->app, fresh->apps);
 	proxy_tell_fast_path(p);
+	guard_forget(p->source.guard);
 	log_info("reloaded");
 }
 

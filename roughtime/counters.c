@@ -93,6 +93,7 @@ counters_format(char *out, size_t cap, const struct counters *const list[],
 			line(&t, name, sum(list, n, i));
 	}
 	line(&t, "tcp_connections", kernel->connections);
+	line(&t, "kept_drop", kernel->kept_drops);
 	line(&t, "kernel_drop", kernel->drops);
 	line(&t, "kernel_drop_queue_full_estimated", kernel->queue_full);
 	line(&t, "kernel_drop_filter_estimated",

@@ -21,6 +21,7 @@
 	X(UDP_SENT, "udp_sent")                                   \
 	X(UDP_BATCHES, "udp_batches")                             \
 	X(UDP_TOO_LONG, "udp_drop_too_long")                      \
+	X(UDP_FOREIGN, "udp_drop_foreign")                        \
 	X(UDP_SEND_REFUSED, "udp_drop_send_refused")              \
 	X(UDP_RECEIVE_FAULT, "udp_receive_fault")                 \
 	X(TCP_ACCEPTED, "tcp_accepted")                           \
@@ -31,6 +32,7 @@
 	X(TCP_ACCEPT_NO_FD, "tcp_accept_no_fd")                   \
 	X(TCP_REFUSED_FULL, "tcp_refused_full")                   \
 	X(TCP_REFUSED_CLIENT, "tcp_refused_client")               \
+	X(TCP_FOREIGN, "tcp_refused_foreign")                     \
 	X(TCP_CLOSED_PEER, "tcp_closed_peer")                     \
 	X(TCP_CLOSED_IDLE, "tcp_closed_idle")                     \
 	X(TCP_CLOSED_SLOW_WRITER, "tcp_closed_slow_writer")       \
@@ -75,6 +77,7 @@ struct counters_kernel {
 	uint64_t drops; /* by the socket filter or a full queue */
 	uint64_t queue_full; /* of them, estimated */
 	uint64_t connections; /* open TCP connections */
+	uint64_t kept_drops; /* on sockets that are kept for another (guard) */
 };
 
 /* The printed name of a counter, lower case with underscores; "" for an entry
@@ -86,7 +89,7 @@ char *counters_name(char buf[static COUNTERS_NAME_LEN], unsigned int which);
  * Writes `name value` lines for the sum over `n` structs. Returns bytes;
  * COUNTERS_TEXT_MAX is always enough.
  */
-#define COUNTERS_TEXT_MAX ((COUNTER_COUNT + 4) * (COUNTERS_NAME_LEN + 24))
+#define COUNTERS_TEXT_MAX ((COUNTER_COUNT + 5) * (COUNTERS_NAME_LEN + 24))
 size_t
 counters_format(char *out, size_t cap, const struct counters *const list[],
     size_t n, const struct counters_kernel *kernel);

@@ -116,6 +116,7 @@ try_reload(struct server *s, struct settings *fresh)
 	hand_over(s, configs);
 	listen_log(&s->listeners);
 	identities_describe(s->identities);
+	guard_forget(s->source.guard);
 	log_info("reloaded");
 	return 0;
 }

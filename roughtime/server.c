@@ -317,6 +317,7 @@ make_workers(struct server *s)
 			break;
 		s->workers[s->worker_count++] = w;
 	}
+	server_tell_foreign(s);
 	if (s->worker_count == n)
 		return 0;
 	log_error("cannot make %zu workers: %s", n, strerror(errno));
@@ -358,6 +359,7 @@ print_counters(struct server *s)
 		    listen_drops(&s->retired) + s->closed_drops,
 		.queue_full = udpstat_queue_full(&s->udpstat),
 		.connections = admission_open(s->admission),
+		.kept_drops = guard_kept_drops(s->source.guard),
 	};
 	size_t len;
 

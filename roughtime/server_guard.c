@@ -1,9 +1,32 @@
 /* sharing: guarded, the time server's end. */
 #include "roughtime/server_state.h"
 
+#include <errno.h>
+#include <string.h>
+
 #include "base/log.h"
 #include "base/priv.h"
 #include "net/sharing.h"
+
+static void
+changed(void *arg)
+{
+	server_tell_foreign(arg);
+}
+
+void
+server_tell_foreign(struct server *s)
+{
+	for (size_t i = 0; s->source.guard != NULL && i < s->worker_count;
+	     i++) {
+		struct guard_places *p = guard_places(s->source.guard);
+
+		if (p != NULL)
+			worker_foreign(s->workers[i], p);
+		else
+			log_error("sharing: %s", strerror(errno));
+	}
+}
 
 /* Before sockets are bound, as peers may have to make way. A socket of the
  * default's place may be another server's: that is no reason not to start. */
@@ -15,6 +38,9 @@ server_open_guard(struct server *s)
 		.path =
 		    sharing->socket != NULL ? sharing->socket : SHARING_SOCKET,
 		.listens = true,
+		.keep = sharing->fail == SETTINGS_FAIL_CLOSED,
+		.changed = changed,
+		.arg = s,
 		.rehearse = s->source.rehearse };
 	char why[GUARD_WHY_LEN];
 

@@ -58,6 +58,8 @@ struct worker_config *server_worker_config(const struct settings *now,
 int server_open_guard(struct server *s);
 /* On the main loop from now on. */
 void server_watch_guard(struct server *s);
+/* Workers learn which addresses are others'. */
+void server_tell_foreign(struct server *s);
 
 /* ---- reload.c ---- */
 

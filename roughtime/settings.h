@@ -26,6 +26,10 @@ enum settings_ingress {
 	SETTINGS_PARALLEL_QUEUES = 0, /* one SO_REUSEPORT socket a worker */
 	SETTINGS_SHARED_QUEUE, /* all workers read one socket */
 };
+enum settings_fail {
+	SETTINGS_FAIL_OPEN = 0, /* what is a gone peer's comes to us */
+	SETTINGS_FAIL_CLOSED, /* its sockets are kept */
+};
 enum settings_prefer { SETTINGS_PREFER_RFC = 0, SETTINGS_PREFER_DRAFT14 };
 enum settings_short { SETTINGS_SHORT_ANSWER = 0, SETTINGS_SHORT_DROP };
 struct settings_listen {
@@ -81,7 +85,7 @@ struct settings_grease {
 struct settings_sharing_section {
 	int mode; /* enum sharing_mode, one that is built */
 	char *socket;
-	int fail;
+	int fail; /* enum settings_fail */
 };
 
 struct settings {

@@ -38,6 +38,7 @@ struct stream {
 	struct response_job *jobs;
 	struct conn **owner; /* of each job */
 	size_t job_count;
+	const struct guard_places *foreign; /* NULL: none */
 	ev_timer tick; /* while connections are open */
 	ev_timer pause; /* until accept is tried again */
 	ev_idle more; /* while some have more to be answered */
@@ -299,11 +300,26 @@ open_conn(struct stream *s, int fd, const struct addr *peer)
 	ev_io_start(s->setup.loop, &c->io);
 }
 
+static bool
+is_foreign(const struct stream *s, int fd)
+{
+	struct addr asked;
+
+	return s->foreign != NULL && sock_local(fd, &asked) == 0 &&
+	    guard_places_has(s->foreign, SOCK_TCP, &asked);
+}
+
 static void
 admit(struct stream *s, int fd, const struct addr *peer)
 {
 	enum admission_result result = ADMISSION_FULL;
 
+	if (is_foreign(s, fd)) {
+		count(s, COUNTER_TCP_FOREIGN, 1);
+		tcp_reset_on_close(fd);
+		close(fd);
+		return;
+	}
 	if (s->free != NULL)
 		result = admission_enter(s->setup.admission, peer);
 	if (result == ADMISSION_OK) {
@@ -496,6 +512,12 @@ void
 stream_configure(struct stream *s, const struct conn_limits *limits)
 {
 	s->setup.limits = *limits;
+}
+
+void
+stream_foreign(struct stream *s, const struct guard_places *places)
+{
+	s->foreign = places;
 }
 
 void

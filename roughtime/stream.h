@@ -14,6 +14,7 @@
 #include <ev.h>
 
 #include "net/admission.h"
+#include "net/guard_places.h"
 #include "roughtime/answer.h"
 #include "roughtime/conn.h"
 #include "roughtime/listen.h"
@@ -39,6 +40,10 @@ void stream_configure(struct stream *s, const struct conn_limits *limits);
 /* Accepts from these listeners (LISTEN_MAX at most, they stay the caller's)
  * and, after a last look, no more from those of before. */
 void stream_listen(struct stream *s, const int *fds, size_t n);
+
+/* Connections to these addresses are another's, and are reset; NULL: none are.
+ * The list stays the caller's. */
+void stream_foreign(struct stream *s, const struct guard_places *places);
 
 /* The end of a turn: answers a batch of what was read and writes; the loop
  * comes back at once when there is more. */

@@ -25,6 +25,7 @@
 struct udp {
 	ev_io io; /* first: a watcher is its socket; a free one is not active */
 	struct worker *worker;
+	uint16_t port;
 };
 
 struct worker {
@@ -45,7 +46,11 @@ struct worker {
 	struct stream *stream;
 	struct log_gate fault;
 
-	_Atomic(struct worker_config *) next; /* from the main thread */
+	struct guard_places *foreign; /* NULL: none */
+
+	/* from the main thread */
+	_Atomic(struct worker_config *) next;
+	_Atomic(struct guard_places *) next_foreign;
 	atomic_uint handed, adopted; /* configurations, counted */
 	atomic_bool stopping;
 	double drain_s;
@@ -63,9 +68,21 @@ worker_config_free(struct worker_config *c)
 
 /* ---- UDP: receive, answer, send ---- */
 
+/* It would have gone to its owner, were he there. */
 static bool
-udp_admit(
-    struct worker *w, unsigned int i, uint64_t now_ns, struct response_job *job)
+is_foreign(const struct worker *w, unsigned int i, uint16_t port)
+{
+	struct addr asked;
+
+	if (w->foreign == NULL || !batch_asked(w->batch, i, &asked))
+		return false;
+	addr_set_port(&asked, port);
+	return guard_places_has(w->foreign, SOCK_UDP, &asked);
+}
+
+static bool
+udp_admit(struct worker *w, unsigned int i, uint16_t port, uint64_t now_ns,
+    struct response_job *job)
 {
 	struct view packet;
 	bool limited;
@@ -75,13 +92,17 @@ udp_admit(
 		counters_add(&w->counters, COUNTER_UDP_TOO_LONG, 1);
 		return false;
 	}
+	if (is_foreign(w, i, port)) {
+		counters_add(&w->counters, COUNTER_UDP_FOREIGN, 1);
+		return false;
+	}
 	return answer_admit(&w->answer, job, packet, REQUEST_UDP_MIN,
 		   batch_peer(w->batch, i), now_ns, &limited) == REQUEST_OK &&
 	    !limited;
 }
 
 static size_t
-udp_collect(struct worker *w, unsigned int n)
+udp_collect(struct worker *w, unsigned int n, uint16_t port)
 {
 	uint64_t now_ns = w->answer.limit != NULL ? clock_monotonic_ns() : 0;
 	size_t count = 0;
@@ -89,7 +110,7 @@ udp_collect(struct worker *w, unsigned int n)
 	for (unsigned int i = 0; i < n; i++) {
 		struct response_job *job = &w->jobs[count];
 
-		if (!udp_admit(w, i, now_ns, job))
+		if (!udp_admit(w, i, port, now_ns, job))
 			continue;
 		job->out = batch_out(w->batch, i);
 		job->cap = RESPONSE_MAX;
@@ -112,9 +133,10 @@ udp_send(struct worker *w, int fd, size_t count)
 
 /* One batch; returns the datagrams that it held. */
 static unsigned int
-udp_round(struct worker *w, int fd)
+udp_round(struct udp *u)
 {
-	int n = batch_receive(w->batch, fd);
+	struct worker *w = u->worker;
+	int fd = u->io.fd, n = batch_receive(w->batch, fd);
 	size_t count;
 
 	if (n < 0) {
@@ -127,7 +149,7 @@ udp_round(struct worker *w, int fd)
 		return 0;
 	counters_add(&w->counters, COUNTER_UDP_RECEIVED, (uint64_t)n);
 	counters_add(&w->counters, COUNTER_UDP_BATCHES, 1);
-	count = udp_collect(w, (unsigned int)n);
+	count = udp_collect(w, (unsigned int)n, u->port);
 	if (answer_jobs(&w->answer, w->jobs, count))
 		udp_send(w, fd, count);
 	return (unsigned int)n;
@@ -146,7 +168,7 @@ udp_event(struct ev_loop *loop, ev_io *io, int events)
 	(void)loop;
 	(void)events;
 	for (int i = 0; i < UDP_ROUNDS; i++) {
-		if (udp_round(u->worker, io->fd) < u->worker->setup.batch)
+		if (udp_round(u) < u->worker->setup.batch)
 			return;
 	}
 }
@@ -162,7 +184,7 @@ udp_retire(struct worker *w, struct udp *u)
 	if (w->draining && w->setup.sockets_stay)
 		return;
 	rounds = steer_stop(u->io.fd) == 0 ? DRAIN_ROUNDS : UDP_ROUNDS;
-	while (rounds-- > 0 && udp_round(w, u->io.fd) > 0)
+	while (rounds-- > 0 && udp_round(u) > 0)
 		continue;
 }
 
@@ -170,10 +192,12 @@ static void
 udp_watch(struct worker *w, int fd)
 {
 	struct udp *u = w->udp;
+	struct addr local;
 
 	while (ev_is_active(&u->io))
 		u++; /* there are as many as fds at most */
 	u->worker = w;
+	u->port = sock_local(fd, &local) == 0 ? addr_port(&local) : 0;
 	ev_io_init(&u->io, udp_event, fd, EV_READ);
 	ev_io_start(w->loop, &u->io);
 }
@@ -202,6 +226,22 @@ udp_listen(struct worker *w, const int *fds, size_t n)
 }
 
 /* ---- the loop ---- */
+
+static void
+adopt_foreign(struct worker *w)
+{
+	struct guard_places *p = atomic_exchange(&w->next_foreign, NULL);
+
+	if (p == NULL)
+		return;
+	free(w->foreign);
+	w->foreign = p;
+	if (p->count == 0) {
+		free(p);
+		w->foreign = NULL;
+	}
+	stream_foreign(w->stream, w->foreign);
+}
 
 static void
 adopt(struct worker *w, struct worker_config *c)
@@ -243,6 +283,7 @@ wake_event(struct ev_loop *loop, ev_async *a, int events)
 
 	(void)loop;
 	(void)events;
+	adopt_foreign(w);
 	if (c != NULL)
 		adopt(w, c);
 	atomic_store(&w->adopted, handed);
@@ -371,6 +412,8 @@ worker_free(struct worker *w)
 	if (w->loop != NULL)
 		ev_loop_destroy(w->loop);
 	worker_config_free(atomic_exchange(&w->next, NULL));
+	free(atomic_exchange(&w->next_foreign, NULL));
+	free(w->foreign);
 	batch_free(w->batch);
 	answer_done(&w->answer);
 	free(w->jobs);
@@ -398,6 +441,13 @@ worker_configure(struct worker *w, struct worker_config *config)
 {
 	worker_config_free(atomic_exchange(&w->next, config));
 	atomic_fetch_add(&w->handed, 1);
+	ev_async_send(w->loop, &w->wake);
+}
+
+void
+worker_foreign(struct worker *w, struct guard_places *places)
+{
+	free(atomic_exchange(&w->next_foreign, places));
 	ev_async_send(w->loop, &w->wake);
 }
 

@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "net/admission.h"
+#include "net/guard_places.h"
 #include "roughtime/conn.h"
 #include "roughtime/counters.h"
 #include "roughtime/identity.h"
@@ -58,6 +59,9 @@ void worker_free(struct worker *w); /* after worker_join, or never started */
 int worker_start(struct worker *w); /* 0, or -1 with errno */
 /* Hands over a new configuration; used from its next turn on. */
 void worker_configure(struct worker *w, struct worker_config *config);
+/* Addresses that are another's (net/guard), malloc: nothing that comes to them
+ * is answered from its next turn on. Takes `places`. */
+void worker_foreign(struct worker *w, struct guard_places *places);
 /* It has taken what was handed over: sockets not listed may be closed. */
 bool worker_settled(const struct worker *w);
 /* Asks it to answer what is queued and to end; bounded by `drain_s`. */

@@ -1,11 +1,15 @@
 """One port, two daemons, on a host of their own that a client asks over a wire:
 the time server on all addresses, customers' applications on some of them."""
+import contextlib
 import errno
 import socket
 import subprocess
 import sys
+import threading
+import time
 
 import harness
+import oracle
 from proxyharness import L4proxyd, Origin, echo, read_exactly
 from udporigin import UdpOrigin
 
@@ -89,6 +93,32 @@ class SharedPort:
         daemon.log_path.unlink()
         daemon.start(wait)
 
+    def foreign(self):
+        """What the time server has taken and not answered, by transport."""
+        counters = self.time.counters()
+        return {"udp": counters["udp_drop_foreign"],
+                "tcp": counters["tcp_refused_foreign"],
+                "kept": counters["kept_drop"]}
+
+    def moved(self, before):
+        after = self.foreign()
+        return {k for k in after if after[k] != before[k]}
+
+    @contextlib.contextmanager
+    def load(self, hosts):
+        """Clients that never stop, at these addresses: a list of Udp and
+        TcpLoad, which can be looked at while they run."""
+        made = [self.on_client(lambda: kind(hosts[v], self.identity))
+                for v in self.versions for kind in (UdpLoad, TcpLoad)
+                if kind.transport in self.transports]
+        try:
+            for load in made:
+                load.flows()
+            yield made
+        finally:
+            for load in made:
+                load.end()
+
     @staticmethod
     def test(daemon):
         """-t, in its place."""
@@ -133,6 +163,100 @@ class SharedPort:
                  for flag in (socket.SO_REUSEADDR, socket.SO_REUSEPORT)]
         for uid in NOBODY, STRANGER:
             assert self.binds(uid, tries) == []
+
+
+class Load:
+    """One client in a thread of its own. What it sends is a good request to the
+    time server, which would answer it; a customer's origin says the same
+    again."""
+
+    def __init__(self, host, identity):
+        self.host, self.identity = host, identity
+        self.sent = self.echoed = self.answered = self.failed = 0
+        self.ending = threading.Event()
+        self.thread = threading.Thread(target=self.run, daemon=True)
+        self.thread.start()
+
+    def request(self):
+        return oracle.request("rfc", srv_value=self.identity.srv)
+
+    def heard(self, packet, reply):
+        if reply == packet:
+            self.echoed += 1
+        else:
+            self.answered += 1
+
+    def flows(self, more=20):
+        """So many more good exchanges, from now on."""
+        enough = self.echoed + self.answered + more
+        harness.until(lambda: self.echoed + self.answered >= enough,
+                      f"{more} more of {self}")
+
+    def end(self):
+        self.ending.set()
+        self.thread.join(harness.PATIENCE_S)
+        assert not self.thread.is_alive()
+
+    def __repr__(self):
+        return (f"{type(self).__name__} {self.host}: sent {self.sent}, echoed "
+                f"{self.echoed}, answered {self.answered}, failed "
+                f"{self.failed}")
+
+
+class UdpLoad(Load):
+    """Datagrams, a thousand a second at most."""
+    transport = "udp"
+
+    def run(self):
+        with harness.Udp(self.host, PORT) as client:
+            waiting = {}
+            while not self.ending.is_set():
+                packet = self.request()
+                waiting[harness.nonce_of(packet)] = packet
+                with contextlib.suppress(OSError):  # ICMP of an earlier one
+                    client.send(packet)
+                self.sent += 1
+                self.listen(client, waiting, 0.001)
+            end = time.monotonic() + 5
+            while waiting and time.monotonic() < end:
+                if not self.listen(client, waiting, 0.5):
+                    break
+            self.failed = len(waiting)
+
+    def listen(self, client, waiting, timeout_s):
+        """True: something was heard."""
+        try:
+            reply = client.receive(timeout_s)
+        except OSError:
+            return True
+        if reply is None:
+            return False
+        packet = waiting.pop(harness.nonce_of(reply), None)
+        if packet is not None:
+            self.heard(packet, reply)
+        return True
+
+
+class TcpLoad(Load):
+    """Connections, one after the other."""
+    transport = "tcp"
+
+    def run(self):
+        while not self.ending.is_set():
+            packet = self.request()
+            self.sent += 1
+            try:
+                with harness.Tcp(self.host, PORT) as client:
+                    client.socket.settimeout(5)
+                    client.send(packet)
+                    reply = client.receive()
+            except OSError:
+                reply = None
+            if reply is None:
+                self.failed += 1
+                time.sleep(0.005)
+            else:
+                self.heard(packet, reply)
 
 
 def family(host):

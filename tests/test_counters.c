@@ -49,7 +49,7 @@ test_sum(void **state)
 	static char text[COUNTERS_TEXT_MAX];
 	const struct counters *const list[] = { &a, &b };
 	struct counters_kernel kernel = {
-		.drops = 10, .queue_full = 3, .connections = 2
+		.drops = 10, .queue_full = 3, .connections = 2, .kept_drops = 4
 	};
 	size_t len;
 
@@ -63,6 +63,7 @@ test_sum(void **state)
 	assert_true(strncmp(text, "udp_received 107\n", 17) == 0);
 	assert_non_null(strstr(text, "\nudp_sent 0\n"));
 	assert_non_null(strstr(text, "\ntcp_connections 2\n"));
+	assert_non_null(strstr(text, "\nkept_drop 4\n"));
 	assert_non_null(strstr(text, "\nkernel_drop 10\n"));
 	assert_non_null(strstr(text, "\nkernel_drop_queue_full_estimated 3\n"));
 	assert_non_null(strstr(text, "\nkernel_drop_filter_estimated 7\n"));
@@ -75,7 +76,8 @@ test_room(void **state)
 	static struct counters a;
 	static char text[COUNTERS_TEXT_MAX];
 	const struct counters *const list[] = { &a };
-	struct counters_kernel kernel = { UINT64_MAX, 0, UINT64_MAX };
+	struct counters_kernel kernel = { UINT64_MAX, 0, UINT64_MAX,
+		UINT64_MAX };
 	size_t len, lines = 0;
 
 	(void)state;
@@ -84,7 +86,7 @@ test_room(void **state)
 	len = counters_format(text, sizeof text, list, 1, &kernel);
 	for (size_t i = 0; i < len; i++)
 		lines += text[i] == '\n';
-	assert_int_equal(lines, COUNTER_COUNT - 3 + 4);
+	assert_int_equal(lines, COUNTER_COUNT - 3 + 5);
 	/* a small buffer gets whole lines only */
 	len = counters_format(text, 40, list, 1, &kernel);
 	assert_int_equal(text[len - 1], '\n');

@@ -10,6 +10,9 @@
 
 #define ROUNDS 8 /* moves of one direction before others get their turn */
 #define PIPES_KEPT 64 /* open while nobody uses them */
+#define ROOM \
+	(8 * RELAY_CHUNK) /* what is held in a turn, and the next receive */
+#define LINE 64 /* bytes of the processor's cache */
 #define BULK_MIN 16384 /* a smaller move goes back to copying */
 /*
  * Bytes of one splice: four of the largest packets that the stack makes of
@@ -26,7 +29,9 @@ struct relay_pipe {
 
 struct relay_pool {
 	struct relay_pool_config config;
-	uint8_t scratch[RELAY_CHUNK];
+	uint8_t room[ROOM]; /* what is held, then where copies are received */
+	size_t used; /* bytes of the room */
+	size_t held; /* relays, in this turn */
 	uint8_t *buffers; /* one mapping */
 	size_t fresh; /* buffers from here on were never used */
 	uint8_t **returned; /* a stack of those that were */
@@ -171,9 +176,10 @@ relay_waiting(const struct relay *r)
 static void
 buffer_drop(struct relay *r, struct relay_pool *p)
 {
-	if (r->buffer != NULL)
+	if (r->buffer != NULL && !r->held)
 		buffer_return(p, r->buffer);
 	r->buffer = NULL;
+	r->held = false;
 	r->at = r->len = 0;
 }
 
@@ -226,6 +232,19 @@ push_pipe(const struct relay *r, int to)
 	return n < 0 && is_for_later(errno) ? 0 : n;
 }
 
+/* The room will be another's: what waits longer gets a buffer. */
+static void
+unhold(struct relay *r, struct relay_pool *p)
+{
+	const uint8_t *bytes = r->buffer + r->at;
+
+	if (!r->held)
+		return;
+	r->held = false;
+	relay_put(r, p, bytes, r->len - r->at);
+	r->at = 0;
+}
+
 /* Passes on what waits; RELAY_TURN: nothing does any more. */
 static enum relay_result
 flush(struct relay *r, struct relay_pool *p, int to)
@@ -241,8 +260,10 @@ flush(struct relay *r, struct relay_pool *p, int to)
 	}
 	if (n < 0)
 		return RELAY_WRITE_FAILED;
-	if (relay_waiting(r) > 0)
+	if (relay_waiting(r) > 0) {
+		unhold(r, p);
 		return RELAY_BLOCKED;
+	}
 	buffer_drop(r, p);
 	return RELAY_TURN;
 }
@@ -261,22 +282,42 @@ read_result(ssize_t n)
 	return is_for_later(errno) ? RELAY_DRAINED : RELAY_READ_FAILED;
 }
 
+/* False: the next receive would not find room. */
+static bool
+hold(struct relay *r, struct relay_pool *p, size_t len)
+{
+	size_t used = p->used + len;
+
+	used += LINE - used % LINE;
+	if (used + RELAY_CHUNK > ROOM || p->held == RELAY_HELD_MAX)
+		return false;
+	r->buffer = p->room + p->used;
+	r->held = true;
+	r->len = (uint32_t)len;
+	p->used = used;
+	p->held++;
+	return true;
+}
+
 static enum relay_result
 copy(struct relay *r, struct relay_pool *p, int from, int to, size_t most)
 {
 	size_t want = least(RELAY_CHUNK, most);
-	ssize_t n = recv(from, p->scratch, want, 0), sent;
+	uint8_t *bytes = p->room + p->used;
+	ssize_t n = recv(from, bytes, want, 0), sent;
 
 	if (n <= 0)
 		return read_result(n);
 	r->bytes += (uint64_t)n;
 	/* the rest of a portion says nothing about it */
 	r->bulk = (size_t)n == want && (r->bulk || want == RELAY_CHUNK);
-	sent = push(to, p->scratch, (size_t)n);
+	if ((size_t)n < want && hold(r, p, (size_t)n))
+		return RELAY_HELD;
+	sent = push(to, bytes, (size_t)n);
 	if (sent < 0)
 		return RELAY_WRITE_FAILED;
 	if (sent < n) {
-		relay_put(r, p, p->scratch + sent, (size_t)(n - sent));
+		relay_put(r, p, bytes + sent, (size_t)(n - sent));
 		return RELAY_BLOCKED;
 	}
 	return r->bulk ? RELAY_TURN : RELAY_DRAINED;
@@ -327,6 +368,26 @@ move(struct relay *r, struct relay_pool *p, int from, int to, size_t most)
 			return result;
 	}
 	return flush(r, p, to);
+}
+
+enum relay_result
+relay_release(struct relay *r, struct relay_pool *p, int to)
+{
+	enum relay_result result = flush(r, p, to);
+	int saved = errno;
+
+	if (result == RELAY_TURN)
+		return RELAY_DRAINED;
+	if (result == RELAY_WRITE_FAILED)
+		relay_drop(r, p);
+	errno = saved;
+	return result;
+}
+
+void
+relay_pool_turn(struct relay_pool *p)
+{
+	p->used = p->held = 0;
 }
 
 enum relay_result

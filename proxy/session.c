@@ -29,15 +29,22 @@ watch(struct half *h, int events)
 	ev_io_start(loop, &h->io);
 }
 
+/* Longer than until the end of this turn. */
+static bool
+is_blocked(const struct relay *r)
+{
+	return relay_waiting(r) > 0 && !r->held;
+}
+
 /* Read from a half whose bytes, or turn, do not wait; write to one whose other's do. */
 static int
 wanted(const struct half *h)
 {
 	int events = 0;
 
-	if (!h->ended && relay_waiting(&h->relay) == 0 && h->portion == 0)
+	if (!h->ended && !is_blocked(&h->relay) && h->portion == 0)
 		events |= EV_READ;
-	if (relay_waiting(&h->other->relay) > 0)
+	if (is_blocked(&h->other->relay))
 		events |= EV_WRITE;
 	return events;
 }
@@ -226,7 +233,9 @@ half_broken(struct half *h, int error)
 	enum relay_result result = RELAY_TURN;
 
 	relay_drop(&h->other->relay, s->table->pool);
-	for (int i = 0; i < LAST_MOVES && result == RELAY_TURN; i++)
+	for (int i = 0;
+	     i < LAST_MOVES && (result == RELAY_TURN || result == RELAY_HELD);
+	     i++)
 		result = move(h, false); /* once, and not much */
 	session_close(s, status_from_errno(h->side, error), true);
 }
@@ -249,14 +258,17 @@ half_ended(struct half *h)
 	return false;
 }
 
-bool
-session_move(struct half *h)
+/* What became of the bytes of `h`. False: the session is over. */
+static bool
+moved(struct half *h, enum relay_result result)
 {
 	struct session *s = h->session;
+	struct sessions *t = s->table;
 
-	if (h->ended)
+	switch (result) {
+	case RELAY_HELD:
+		t->held[t->held_count++] = h;
 		return true;
-	switch (move(h, s->service->app.limits.bytes_per_s > 0)) {
 	case RELAY_DRAINED:
 	case RELAY_TURN:
 	case RELAY_BLOCKED:
@@ -271,6 +283,33 @@ session_move(struct half *h)
 		return false;
 	}
 	return false;
+}
+
+bool
+session_move(struct half *h)
+{
+	return h->ended ||
+	    moved(h, move(h, h->session->service->app.limits.bytes_per_s > 0));
+}
+
+/* The turn ends: what it has received is sent. */
+static void
+release_event(struct ev_loop *loop, ev_prepare *w, int events)
+{
+	struct sessions *t = w->data;
+
+	(void)loop;
+	(void)events;
+	for (size_t i = 0; i < t->held_count; i++) {
+		struct half *h = t->held[i];
+
+		if (h->relay.held &&
+		    moved(
+			h, relay_release(&h->relay, t->pool, h->other->io.fd)))
+			session_watch(h->session);
+	}
+	t->held_count = 0;
+	relay_pool_turn(t->pool);
 }
 
 void
@@ -405,6 +444,9 @@ sessions_new(const struct sessions_setup *setup)
 		MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (t->slots == MAP_FAILED)
 		t->slots = NULL;
+	ev_prepare_init(&t->release, release_event);
+	t->release.data = t;
+	ev_prepare_start(setup->loop, &t->release);
 	if (t->pool != NULL && t->slots != NULL)
 		return t;
 	sessions_free(t);
@@ -416,6 +458,7 @@ sessions_free(struct sessions *t)
 {
 	if (t == NULL)
 		return;
+	ev_prepare_stop(t->setup.loop, &t->release);
 	while (t->open != NULL)
 		session_close(t->open, STATUS_UNAVAILABLE, true);
 	if (t->slots != NULL)

@@ -58,6 +58,10 @@ struct sessions {
 	struct relay_pool *pool;
 	uint64_t ends_ns; /* 0, or when all of them must be gone */
 	struct log_gate lack;
+	ev_prepare release; /* of what is held, before the loop waits */
+	size_t held_count;
+	struct half
+	    *held[RELAY_HELD_MAX]; /* some have been sent or ended since */
 };
 
 /* ---- session.c ---- */

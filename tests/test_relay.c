@@ -64,10 +64,23 @@ close_path(struct path *p)
 	relay_pool_free(p->pool);
 }
 
+/* A turn of its own. */
+static enum relay_result
+move_some(struct path *p, size_t most)
+{
+	enum relay_result r =
+	    relay_move_some(&p->relay, p->pool, p->from[0], p->to[0], most);
+
+	if (r == RELAY_HELD)
+		r = relay_release(&p->relay, p->pool, p->to[0]);
+	relay_pool_turn(p->pool);
+	return r;
+}
+
 static enum relay_result
 move(struct path *p)
 {
-	return relay_move(&p->relay, p->pool, p->from[0], p->to[0]);
+	return move_some(p, SIZE_MAX);
 }
 
 static void
@@ -143,6 +156,109 @@ a_writer_that_is_gone_fails(void **state)
 	assert_int_equal(relay_waiting(&p.relay), 0);
 	p.to[1] = dup(p.to[0]);
 	close_path(&p);
+}
+
+/* What two have received in one turn goes out together, unmixed. */
+static void
+a_turn_holds_what_is_little(void **state)
+{
+	struct path a, b;
+
+	(void)state;
+	make_path(&a, 1);
+	open_path(&b);
+	assert_int_equal(send(a.from[1], "one", 3, 0), 3);
+	assert_int_equal(send(b.from[1], "two", 3, 0), 3);
+	b.pool = a.pool;
+	for (struct path *p = &a; p != NULL; p = p == &a ? &b : NULL) {
+		assert_int_equal(
+		    relay_move(&p->relay, p->pool, p->from[0], p->to[0]),
+		    RELAY_HELD);
+		assert_int_equal(relay_waiting(&p->relay), 3);
+		assert_int_equal(recv(p->to[1], &(char){ 0 }, 1, 0), -1);
+	}
+	assert_int_equal(
+	    relay_release(&a.relay, a.pool, a.to[0]), RELAY_DRAINED);
+	assert_int_equal(
+	    relay_release(&b.relay, b.pool, b.to[0]), RELAY_DRAINED);
+	expect_text(&a, "one");
+	expect_text(&b, "two");
+	leave_path(&b);
+	close_path(&a);
+}
+
+/* Another move of the same turn sends what is held first. */
+static void
+what_is_held_goes_first(void **state)
+{
+	struct path p;
+
+	(void)state;
+	make_path(&p, 1);
+	for (const char *text = "ab"; *text != '\0'; text++) {
+		assert_int_equal(send(p.from[1], text, 1, 0), 1);
+		assert_int_equal(
+		    relay_move(&p.relay, p.pool, p.from[0], p.to[0]),
+		    RELAY_HELD);
+	}
+	expect_text(&p, "a");
+	assert_int_equal(move(&p), RELAY_DRAINED);
+	expect_text(&p, "b");
+	close_path(&p);
+}
+
+/* However many come in one turn: who finds no room is not held. */
+static void
+the_room_is_bounded(void **state)
+{
+	struct path p;
+	size_t held = 0, len = 0;
+	uint8_t block[20000] = { 0 };
+
+	(void)state;
+	make_path(&p, 0);
+	for (int i = 0; i < 2 * RELAY_HELD_MAX; i++) {
+		/* now so many that a turn has, now so much that it holds */
+		len = i < RELAY_HELD_MAX ? 1 : sizeof block;
+		if (i == RELAY_HELD_MAX)
+			relay_pool_turn(p.pool);
+		assert_int_equal(send(p.from[1], block, len, 0), (ssize_t)len);
+		held += relay_move(&p.relay, p.pool, p.from[0], p.to[0]) ==
+		    RELAY_HELD;
+		(void)relay_release(&p.relay, p.pool, p.to[0]);
+		assert_int_equal(
+		    recv(p.to[1], block, sizeof block, 0), (ssize_t)len);
+		if (i == RELAY_HELD_MAX - 1)
+			assert_int_equal(held, RELAY_HELD_MAX);
+	}
+	assert_in_range(held, RELAY_HELD_MAX + 1, RELAY_HELD_MAX + 20);
+	close_path(&p);
+}
+
+/* What its receiver does not take leaves the room to others. */
+static void
+what_is_not_taken_is_not_overwritten(void **state)
+{
+	uint8_t block[4096] = { 0 };
+	struct path slow, quick;
+
+	(void)state;
+	make_path(&slow, 0);
+	open_path(&quick);
+	quick.pool = slow.pool;
+	while (send(slow.to[0], block, sizeof block, 0) > 0)
+		continue;
+	assert_int_equal(send(slow.from[1], "late", 4, 0), 4);
+	assert_int_equal(move(&slow), RELAY_BLOCKED);
+	assert_int_equal(send(quick.from[1], "soon", 4, 0), 4);
+	assert_int_equal(move(&quick), RELAY_DRAINED);
+	while (recv(slow.to[1], block, sizeof block, 0) > 0)
+		continue;
+	assert_int_equal(move(&slow), RELAY_DRAINED);
+	expect_text(&slow, "late");
+	expect_text(&quick, "soon");
+	leave_path(&quick);
+	close_path(&slow);
 }
 
 static uint8_t
@@ -302,14 +418,10 @@ no_more_than_asked_is_received(void **state)
 	(void)state;
 	make_path(&p, 1);
 	assert_int_equal(send(p.from[1], "hello", 5, 0), 5);
-	assert_int_equal(
-	    relay_move_some(&p.relay, p.pool, p.from[0], p.to[0], 0),
-	    RELAY_TURN);
+	assert_int_equal(move_some(&p, 0), RELAY_TURN);
 	assert_int_equal(p.relay.bytes, 0);
 	for (int i = 1; i <= 2; i++) {
-		assert_int_equal(
-		    relay_move_some(&p.relay, p.pool, p.from[0], p.to[0], 2),
-		    RELAY_DRAINED);
+		assert_int_equal(move_some(&p, 2), RELAY_DRAINED);
 		assert_int_equal(p.relay.bytes, 2 * i);
 	}
 	expect_text(&p, "hell");
@@ -328,9 +440,7 @@ what_waits_needs_no_leave(void **state)
 	make_path(&p, 1);
 	relay_put(&p.relay, p.pool, (const uint8_t *)"PROXY ", 6);
 	assert_int_equal(send(p.from[1], "data", 4, 0), 4);
-	assert_int_equal(
-	    relay_move_some(&p.relay, p.pool, p.from[0], p.to[0], 0),
-	    RELAY_TURN);
+	assert_int_equal(move_some(&p, 0), RELAY_TURN);
 	expect_text(&p, "PROXY ");
 	assert_int_equal(p.relay.bytes, 0);
 	close_path(&p);
@@ -351,8 +461,7 @@ bulk_is_received_by_portions(void **state)
 		while (send(p.from[1], block, sizeof block, MSG_DONTWAIT) > 0)
 			continue;
 		before = p.relay.bytes;
-		(void)relay_move_some(
-		    &p.relay, p.pool, p.from[0], p.to[0], portion);
+		(void)move_some(&p, portion);
 		assert_true(p.relay.bytes - before <= portion);
 		spliced |= p.relay.bytes > SPLICE_AFTER && p.relay.bulk;
 		passed += (size_t)(p.relay.bytes - before);
@@ -371,6 +480,10 @@ main(void)
 		cmocka_unit_test(what_is_put_goes_first),
 		cmocka_unit_test(the_end_comes_after_the_last_byte),
 		cmocka_unit_test(a_writer_that_is_gone_fails),
+		cmocka_unit_test(a_turn_holds_what_is_little),
+		cmocka_unit_test(what_is_held_goes_first),
+		cmocka_unit_test(the_room_is_bounded),
+		cmocka_unit_test(what_is_not_taken_is_not_overwritten),
 		cmocka_unit_test(bulk_is_spliced),
 		cmocka_unit_test(bulk_is_copied_where_there_is_no_pipe),
 		cmocka_unit_test(a_dropped_pipe_leaves_nothing_behind),

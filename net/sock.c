@@ -100,6 +100,7 @@ set_tcp(int fd, const struct sock_opts *o)
 		return -1;
 	if (o->fast_open > 0 && tcp_fast_open(fd, o->fast_open) < 0)
 		return -1;
+	tcp_congestion(fd, o->congestion);
 	return o->keepalive_s > 0 ? tcp_keepalive(fd, o->keepalive_s) : 0;
 }
 

@@ -28,6 +28,8 @@ struct sock_opts {
 	bool nodelay; /* TCP_NODELAY (TCP); an accepted one inherits it */
 	int keepalive_s; /* SO_KEEPALIVE after so long, 0 = none; inherited */
 	int fast_open; /* TCP_FASTOPEN queue of a listener, 0 = none */
+	const char
+	    *congestion; /* TCP_CONGESTION, NULL = the host's; inherited */
 	struct sock_early *early; /* NULL = none */
 	const char *device; /* SO_BINDTODEVICE, NULL = any */
 	int ifindex; /* SO_BINDTOIFINDEX, 0 = any; it need not exist */

@@ -6,6 +6,8 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#define TCP_NAME_MAX 16 /* of a congestion control, TCP_CA_NAME_MAX */
+
 /* of <linux/in6.h>, which does not go with <netinet/in.h> */
 #ifndef IPV6_MINHOPCOUNT
 #define IPV6_MINHOPCOUNT 73
@@ -77,6 +79,30 @@ tcp_may_fast_open(enum tcp_side side)
 		modes = side;
 	fclose(f);
 	return (modes & side) != 0;
+}
+
+void
+tcp_congestion(int fd, const char *name)
+{
+	if (name != NULL)
+		(void)setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, name,
+		    (socklen_t)strlen(name));
+}
+
+bool
+tcp_may_congestion(const char *name)
+{
+	FILE *f =
+	    fopen("/proc/sys/net/ipv4/tcp_allowed_congestion_control", "re");
+	char word[TCP_NAME_MAX];
+	bool may = false;
+
+	if (f == NULL)
+		return true;
+	while (!may && fscanf(f, "%15s", word) == 1)
+		may = strcmp(word, name) == 0;
+	fclose(f);
+	return may;
 }
 
 void

@@ -36,6 +36,13 @@ int tcp_fast_open(int listener, int queue);
 enum tcp_side { TCP_CONNECTIONS = 1, TCP_LISTENERS = 2 };
 bool tcp_may_fast_open(enum tcp_side side);
 
+/* How its sending keeps off congestion (TCP_CONGESTION), NULL: as it is. What
+ * this host does not have, or not for us, leaves it as it was. */
+void tcp_congestion(int fd, const char *name);
+/* Whether anybody may have it (net.ipv4.tcp_allowed_congestion_control); true
+ * when the host does not say. */
+bool tcp_may_congestion(const char *name);
+
 /* close(2) will send RST instead of FIN, and drop what is queued. */
 void tcp_reset_on_close(int fd);
 

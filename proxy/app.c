@@ -87,6 +87,14 @@ app_reaches(
 	return !a->transparent || client->sa.sa_family == origin->sa.sa_family;
 }
 
+const char *
+app_congestion(const struct app *a, const struct addr *ours)
+{
+	if (a->tcp.congestion[0] != '\0')
+		return a->tcp.congestion;
+	return addr_is_loopback(ours) ? "reno" : NULL;
+}
+
 bool
 app_edge_is_wide(const struct app *a, const struct addr *edge)
 {

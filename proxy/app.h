@@ -15,6 +15,7 @@
 #include "net/sock.h"
 
 #define APP_NAME_MAX 64
+#define APP_CONGESTION_MAX 16 /* TCP_CA_NAME_MAX */
 #define APP_EDGES_MAX 64
 #define APP_ORIGINS_MAX 64
 #define APP_DNS_NAME_MAX 256
@@ -105,6 +106,7 @@ struct app_tcp {
 	uint32_t keepalive_s; /* silence after which a peer is asked; 0: no */
 	uint32_t fast_open; /* at the edge: such clients at once; 0: none */
 	bool fast_open_origin;
+	char congestion[APP_CONGESTION_MAX]; /* control; "": auto */
 };
 
 /* Of an application of UDP: when a flow is over before it is idle. */
@@ -160,6 +162,13 @@ app_firewall(const struct app *a, const struct addr *client);
  * `transparent` both have to be of one family. */
 bool app_reaches(
     const struct app *a, const struct addr *client, const struct addr *origin);
+
+/*
+ * The congestion control (tcp(7)) of connections between `ours` and another:
+ * the one that is set; else reno over loopback, where nothing is congested and
+ * a timer for each packet, as BBR has, is lost time; else NULL, the host's.
+ */
+const char *app_congestion(const struct app *a, const struct addr *ours);
 
 /* proxy_protocol_from: `peer` must say by a PROXY header who its client is,
  * and is believed. */

@@ -145,6 +145,7 @@ socket_options(const struct app *a, const struct edge_socket *s,
 	opts.nodelay = true;
 	opts.keepalive_s = (int)a->tcp.keepalive_s;
 	opts.fast_open = (int)a->tcp.fast_open;
+	opts.congestion = app_congestion(a, &s->address);
 	return opts;
 }
 
@@ -343,13 +344,14 @@ edge_tune(const struct edge_set *set, const struct app *apps)
 {
 	for (size_t i = 0; i < set->count * set->queues; i++) {
 		const struct edge_socket *s = &set->sockets[i / set->queues];
-		const struct app_tcp *tcp = &apps[s->app].tcp;
+		const struct app *a = &apps[s->app];
 
 		if (s->proto != SOCK_TCP)
 			continue;
 		/* they were taken once, by this kernel */
-		(void)tcp_keepalive(set->fds[i], (int)tcp->keepalive_s);
-		(void)tcp_fast_open(set->fds[i], (int)tcp->fast_open);
+		(void)tcp_keepalive(set->fds[i], (int)a->tcp.keepalive_s);
+		(void)tcp_fast_open(set->fds[i], (int)a->tcp.fast_open);
+		tcp_congestion(set->fds[i], app_congestion(a, &s->address));
 	}
 }
 

@@ -22,6 +22,18 @@ tell_fast_open(const char *key, enum tcp_side side)
 		    key, (int)side);
 }
 
+static void
+tell_congestion(const struct app *a)
+{
+	const char *name = a->tcp.congestion;
+
+	if (name[0] != '\0' && !tcp_may_congestion(name))
+		log_warning("%s: tcp.congestion: %s is not in "
+			    "net.ipv4.tcp_allowed_congestion_control (sysctl), "
+			    "connections have the host's",
+		    a->name, name);
+}
+
 /* What this host does not let anybody do, as long as it can be read. */
 void
 proxy_check_host(const struct proxy_settings *s)
@@ -31,6 +43,7 @@ proxy_check_host(const struct proxy_settings *s)
 	for (size_t i = 0; i < s->apps; i++) {
 		edge |= s->app[i].tcp.fast_open > 0;
 		origin |= s->app[i].tcp.fast_open_origin;
+		tell_congestion(&s->app[i]);
 	}
 	if (edge)
 		tell_fast_open("tcp.fast_open", TCP_LISTENERS);

@@ -408,7 +408,8 @@ same_tcp(const struct app_tcp *a, const struct app_tcp *b)
 {
 	return a->keepalive_s == b->keepalive_s &&
 	    a->fast_open == b->fast_open &&
-	    a->fast_open_origin == b->fast_open_origin;
+	    a->fast_open_origin == b->fast_open_origin &&
+	    strcmp(a->congestion, b->congestion) == 0;
 }
 
 static bool

@@ -64,7 +64,11 @@ open_origin(struct session *s)
 	uint8_t bytes[SESSION_EARLY_MAX];
 	struct sock_early early = { bytes, session_early(s, bytes), 0 };
 	const struct sock_opts o = {
-		.v6only = true, .nodelay = true, .early = &early
+		.v6only = true,
+		.nodelay = true,
+		.early = &early,
+		.congestion =
+		    app_congestion(&s->service->app, &s->origin_address),
 	};
 	int fd = s->service->app.transparent
 	    ? sock_connect_from(

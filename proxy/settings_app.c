@@ -53,6 +53,25 @@ make_name(struct app *a, const char *name, const struct proxy_place *at)
 		    APP_NAME_MAX - 1);
 }
 
+/* Whether this host has it is for later. */
+static void
+make_congestion(struct app *a, const char *name, const struct proxy_place *at)
+{
+	size_t len = strlen(name);
+
+	if (strcmp(name, "auto") == 0)
+		return;
+	if (len >= 1 && len < sizeof a->tcp.congestion &&
+	    strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789_-") == len)
+		memcpy(a->tcp.congestion, name, len + 1);
+	else
+		proxy_settings_error(at->e, at->root, at->index,
+		    "tcp.congestion",
+		    "expected auto or one of "
+		    "net.ipv4.tcp_allowed_congestion_control, "
+		    "such as cubic");
+}
+
 static bool
 make_protocol(struct app *a, const char *text, const struct proxy_place *at)
 {
@@ -484,5 +503,7 @@ proxy_app_make(struct app *a, const struct proxy_raw_app *raw, size_t index,
 	check_words(a, raw, &at);
 	check_transparent(a, &at);
 	make_numbers(a, raw);
+	if (raw->tcp.congestion != NULL)
+		make_congestion(a, raw->tcp.congestion, &at);
 	check_fast_path(a, &at);
 }

@@ -81,6 +81,8 @@ static const struct schema_row tcp_rows[] = {
 	    .help = "clients with data in their first packet; 0 is off" },
 	{ "fast_open_origin", SCHEMA_BOOL, IN(tcp, fast_open_origin),
 	    .fallback = "false", .help = "data in our first packet" },
+	{ "congestion", SCHEMA_STRING, IN(tcp, congestion), .fallback = "auto",
+	    .help = "congestion control; auto: the host's, reno on loopback" },
 	{ 0 },
 };
 

@@ -32,6 +32,7 @@ struct proxy_raw_tcp {
 	int64_t keepalive_s;
 	int64_t fast_open;
 	bool fast_open_origin;
+	char *congestion;
 };
 
 struct proxy_raw_eject {

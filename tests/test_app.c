@@ -138,12 +138,30 @@ test_edges(void **state)
 	}
 }
 
+static void
+test_congestion(void **state)
+{
+	const struct addr here = sockets_addr("127.0.0.1"),
+			  everywhere = sockets_addr("0.0.0.0"),
+			  there = sockets_addr("192.0.2.1");
+	struct app a = { 0 };
+
+	(void)state;
+	assert_string_equal(app_congestion(&a, &here), "reno");
+	assert_null(app_congestion(&a, &everywhere));
+	assert_null(app_congestion(&a, &there));
+	strcpy(a.tcp.congestion, "bbr");
+	assert_string_equal(app_congestion(&a, &here), "bbr");
+	assert_string_equal(app_congestion(&a, &there), "bbr");
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_firewall),
 		cmocka_unit_test(test_edges),
+		cmocka_unit_test(test_congestion),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

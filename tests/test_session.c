@@ -454,8 +454,7 @@ static const struct {
 	PADDING(dns.port, balance),
 	PADDING(transparent, allows),
 	PADDING(timeouts, limits),
-	{ offsetof(struct app, tcp.fast_open_origin) + 1,
-	    offsetof(struct app, udp) },
+	UNUSED(tcp.congestion[1], udp), /* and padding */
 	{ offsetof(struct app, udp.one_way) + 1,
 	    offsetof(struct app, fast_path) },
 	{ offsetof(struct app, fast_path) + 4, sizeof(struct app) },

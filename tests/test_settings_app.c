@@ -82,13 +82,15 @@ tcp_is_tuned(void **state)
 	assert_int_equal(s.app[0].tcp.keepalive_s, 60);
 	assert_int_equal(s.app[0].tcp.fast_open, 0);
 	assert_false(s.app[0].tcp.fast_open_origin);
+	assert_string_equal(s.app[0].tcp.congestion, "");
 	proxy_settings_free(&s);
 	good(&s,
 	    TCP(SSH_TO ", tcp: {keepalive_s: 5m, fast_open: 99, "
-		       "fast_open_origin: true}"));
+		       "fast_open_origin: true, congestion: cubic}"));
 	assert_int_equal(s.app[0].tcp.keepalive_s, 300);
 	assert_int_equal(s.app[0].tcp.fast_open, 99);
 	assert_true(s.app[0].tcp.fast_open_origin);
+	assert_string_equal(s.app[0].tcp.congestion, "cubic");
 	proxy_settings_free(&s);
 }
 
@@ -154,6 +156,12 @@ static const struct bad_yaml bad[] = {
 	      "is in s), got \"10h\"",
 		"f:2:113: applications[0].tcp.fast_open: expected an integer "
 		"from 0 to 65535, got \"70000\"" } },
+	{ TCP(SSH_TO ", tcp: {congestion: a-name-of-16-let}"),
+	    { "f:2:114: applications[0].tcp.congestion: expected auto or one of "
+	      "net.ipv4.tcp_allowed_congestion_control, such as cubic" } },
+	{ TCP(SSH_TO ", tcp: {congestion: \"reno cubic\"}"),
+	    { "f:2:114: applications[0].tcp.congestion: expected auto or one of "
+	      "net.ipv4.tcp_allowed_congestion_control, such as cubic" } },
 	{ TCP(SSH_TO ", transparent: true, proxy_protocol: v2"),
 	    { "f:2:109: applications[0].transparent: the origin sees the "
 	      "client's address already, expected proxy_protocol: off" } },

@@ -292,6 +292,47 @@ early_bytes_come_once(void **state)
 	close(listener);
 }
 
+static void
+expect_congestion(int fd, const char *name)
+{
+	char has[16] = "";
+	socklen_t len = sizeof has;
+
+	assert_int_equal(
+	    getsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, has, &len), 0);
+	assert_string_equal(has, name);
+}
+
+/* reno is built into every kernel, and anybody may have it. */
+static void
+congestion_control_is_inherited(void **state)
+{
+	struct sock_opts opts = shared;
+	struct addr to, peer;
+	uint16_t port = 0;
+	int listener, fd, server;
+
+	(void)state;
+	opts.congestion = "reno";
+	listener = sockets_open(SOCK_TCP, "127.0.0.1", &opts, &port);
+	to = at("127.0.0.1", port);
+	fd = sock_connect(SOCK_TCP, &to, &opts);
+	assert_true(fd >= 0);
+	assert_true(is_readable(listener, LONG_MS));
+	server = tcp_accept(listener, &peer);
+	expect_congestion(fd, "reno");
+	expect_congestion(server, "reno");
+	tcp_congestion(server, "none-such");
+	tcp_congestion(server, NULL);
+	expect_congestion(server, "reno");
+	assert_true(tcp_may_congestion("reno"));
+	assert_false(tcp_may_congestion("none-such"));
+	assert_false(tcp_may_congestion("ren"));
+	close(fd);
+	close(server);
+	close(listener);
+}
+
 int
 main(void)
 {
@@ -303,6 +344,7 @@ main(void)
 		cmocka_unit_test(the_end_is_readable),
 		cmocka_unit_test(keepalive_goes_on_and_off),
 		cmocka_unit_test(early_bytes_come_once),
+		cmocka_unit_test(congestion_control_is_inherited),
 	};
 
 	sockets_private();

@@ -213,6 +213,41 @@ def test_keepalive_on_both_sides(tmp_path, host, keepalive_s):
                 assert edge not in timers(host)
 
 
+def controls(host, port):
+    """The congestion controls of established sockets with this port of ours."""
+    text = host.run("ss", "-tniOH", "state", "established",
+                    f"( sport = :{port} )")
+    return {word for line in text.splitlines() for word in line.split()
+            if word in ("reno", "cubic", "bbr")}
+
+
+def test_congestion_control_on_both_sides(tmp_path, host):
+    """Over loopback reno, whatever the host's; what is set is set on both."""
+    host = host(1)
+    allowed = host.run("sysctl", "-n",
+                       "net.ipv4.tcp_allowed_congestion_control").split()
+    other = next((c for c in ("cubic", "bbr") if c in allowed), "reno")
+    host.run("sysctl", "-qw", f"net.ipv4.tcp_congestion_control={other}")
+    with host.origin(idle, False) as o, host.daemon(
+            tmp_path, tcp={"congestion": "none-such"}) as p:
+        assert p.log().count("tcp.congestion: none-such is not in") == 1
+        for i, (tcp, expected) in enumerate((
+                ({"congestion": "none-such"}, other),
+                ({}, "reno"), ({"congestion": other}, other))):
+            if i > 0:
+                p.reload([application(PORT, ORIGIN, tcp=tcp)])
+            with host.inside(lambda: plain_client(b"x")):
+                o.connection(i)
+                ours = o.accepted[i][1][1]
+                harness.until(lambda: controls(host, ours) == {expected},
+                              f"{expected} towards the origin")
+                if i == 0:
+                    assert controls(host, PORT) == {other}
+                else:
+                    harness.until(lambda: expected in controls(host, PORT),
+                                  f"{expected} towards the client")
+
+
 def test_small_writes_are_not_held_back(tmp_path, host):
     """Without TCP_NODELAY towards the origin each pair of writes waits for
     a delayed acknowledgement, 40 ms."""

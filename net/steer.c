@@ -4,17 +4,21 @@
 #include <linux/filter.h>
 #include <linux/sock_diag.h>
 #include <stddef.h>
+#include <string.h>
 #include <sys/socket.h>
 
 #define UDP_HEADER 8 /* a UDP socket's filter sees it before the payload */
 #define FRAME 12 /* ROUGHTIM and the length */
 #define TAGS_MAX 32
 #define UDP_MAX 65535
+#define GOOGLE_MIN 1024 /* a shorter request is not answered */
 
 /* Loads are big endian, the wire's words are little endian. */
 #define WORD_ROUG 0x524f5547u
 #define WORD_HTIM 0x4854494du
 #define WORD_NONC 0x4e4f4e43u
+#define WORD_PAD 0x504144ffu
+#define WORD_TWO 0x02000000u
 
 /* Jump targets that finish() resolves; no real distance comes near them. */
 #define NEXT 0
@@ -22,7 +26,7 @@
 #define PASS 0xfe
 
 struct program {
-	struct sock_filter code[128];
+	struct sock_filter code[128 + 2 * STEER_GROUP_MAX];
 	unsigned short n;
 };
 
@@ -139,6 +143,112 @@ steer_roughtime_filter(int fd, uint32_t min_len)
 	prog.len = p.n;
 	return setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &prog, sizeof prog);
 }
+
+/* ---- one group, two services ---- */
+
+/*
+ * A hash of the client into A. This program sees a datagram from its payload
+ * on; SKF_NET_OFF is where its IP header begins. The port stands where it does
+ * without IP options; where there are some, other bytes serve as well.
+ */
+static void
+hash_client(struct program *p, uint32_t seed)
+{
+	const uint32_t ip = (uint32_t)SKF_NET_OFF;
+
+	op(p, BPF_LD | BPF_B | BPF_ABS, ip);
+	op(p, BPF_ALU | BPF_RSH | BPF_K, 4);
+	jump(p, BPF_JEQ | BPF_K, 6, 4, NEXT);
+	op(p, BPF_LD | BPF_W | BPF_ABS, ip + 12);
+	op(p, BPF_MISC | BPF_TAX, 0);
+	op(p, BPF_LD | BPF_H | BPF_ABS, ip + 20);
+	op(p, BPF_JMP | BPF_JA, 3);
+	op(p, BPF_LD | BPF_W | BPF_ABS, ip + 20);
+	op(p, BPF_MISC | BPF_TAX, 0);
+	op(p, BPF_LD | BPF_H | BPF_ABS, ip + 40);
+	/* Fibonacci hashing, and a round more of it */
+	op(p, BPF_ALU | BPF_MUL | BPF_K, 0x9e3779b1u);
+	op(p, BPF_ALU | BPF_XOR | BPF_X, 0);
+	op(p, BPF_ALU | BPF_XOR | BPF_K, seed);
+	op(p, BPF_ALU | BPF_MUL | BPF_K, 0x85ebca6bu);
+	op(p, BPF_MISC | BPF_TAX, 0);
+	op(p, BPF_ALU | BPF_RSH | BPF_K, 16);
+	op(p, BPF_ALU | BPF_XOR | BPF_X, 0);
+}
+
+/* Ends with the number of one of the sockets of a kind. */
+static void
+choose(
+    struct program *p, const bool *is_time, size_t n, bool kind, uint32_t seed)
+{
+	uint32_t of_kind = 0, k = 0;
+
+	for (size_t i = 0; i < n; i++)
+		of_kind += is_time[i] == kind;
+	if (of_kind > 1) {
+		hash_client(p, seed);
+		op(p, BPF_ALU | BPF_MOD | BPF_K, of_kind);
+	}
+	for (uint32_t i = 0; i < n; i++) {
+		if (is_time[i] != kind)
+			continue;
+		if (++k < of_kind)
+			jump(p, BPF_JEQ | BPF_K, k - 1, NEXT, 1);
+		op(p, BPF_RET | BPF_K, i);
+	}
+}
+
+/* A load past the end would end the program with 0, so lengths come first. */
+int
+steer_demux(int fd, const bool *is_time, size_t n, uint32_t seed)
+{
+	struct program p = { .n = 0 };
+	struct sock_fprog prog = { .filter = p.code };
+	unsigned short over;
+	size_t times = 0;
+
+	for (size_t i = 0; i < n && i < STEER_GROUP_MAX; i++)
+		times += is_time[i];
+	if (n > STEER_GROUP_MAX || times == 0 || times == n) {
+		errno = EINVAL;
+		return -1;
+	}
+	op(&p, BPF_LD | BPF_W | BPF_LEN, 0);
+	jump(&p, BPF_JGE | BPF_K, FRAME, NEXT, 14);
+	op(&p, BPF_LD | BPF_W | BPF_ABS, 0);
+	jump(&p, BPF_JEQ | BPF_K, WORD_ROUG, NEXT, 3);
+	op(&p, BPF_LD | BPF_W | BPF_ABS, 4);
+	jump(&p, BPF_JEQ | BPF_K, WORD_HTIM, 9, NEXT);
+	op(&p, BPF_JMP | BPF_JA, 9);
+	op(&p, BPF_LD | BPF_W | BPF_LEN, 0);
+	jump(&p, BPF_JGE | BPF_K, GOOGLE_MIN, NEXT, 7);
+	op(&p, BPF_LD | BPF_W | BPF_ABS, 0);
+	jump(&p, BPF_JEQ | BPF_K, WORD_TWO, NEXT, 5);
+	op(&p, BPF_LD | BPF_W | BPF_ABS, 8);
+	jump(&p, BPF_JEQ | BPF_K, WORD_NONC, NEXT, 3);
+	op(&p, BPF_LD | BPF_W | BPF_ABS, 12);
+	jump(&p, BPF_JEQ | BPF_K, WORD_PAD, NEXT, 1);
+	over = p.n;
+	op(&p, BPF_JMP | BPF_JA, 0);
+	choose(&p, is_time, n, false, seed);
+	p.code[over].k = p.n - over - 1u;
+	choose(&p, is_time, n, true, seed);
+	prog.len = p.n;
+	return setsockopt(
+	    fd, SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, &prog, sizeof prog);
+}
+
+enum steer_stream
+steer_stream(const uint8_t *bytes, size_t len)
+{
+	static const uint8_t magic[STEER_PEEK_LEN] = "ROUGHTIM";
+
+	if (memcmp(bytes, magic, len < sizeof magic ? len : sizeof magic) != 0)
+		return STEER_NOT_TIME;
+	return len < sizeof magic ? STEER_MAY_BE_TIME : STEER_TIME;
+}
+
+/* ---- more and less ---- */
 
 int
 steer_stop(int fd)

@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "net/demux.h"
 
 #define MODE 0660
 #define EVENTS 16
@@ -174,7 +175,8 @@ take(struct guard *g, struct guard_peer *p, const struct guard_message *m,
 		guard_take_kept(g, m, fds, given);
 		return true;
 	default:
-		return false;
+		return g->demux != NULL &&
+		    demux_take(g->demux, p, m, fds, count);
 	}
 }
 
@@ -284,6 +286,12 @@ guard_turn(struct guard *g, int ms)
 		see_to(g, events[i].data.u32);
 	look_at_clock(g);
 	set_timer(g);
+}
+
+void
+guard_set_demux(struct guard *g, struct demux *d)
+{
+	g->demux = d;
 }
 
 int

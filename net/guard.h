@@ -32,6 +32,7 @@
 #include "net/sock.h"
 
 struct guard; /* opaque */
+struct demux;
 
 struct guard_setup {
 	const char *name; /* of the program, for the other's log */
@@ -51,6 +52,9 @@ struct guard_setup {
 struct guard *
 guard_open(const struct guard_setup *setup, char why[static GUARD_WHY_LEN]);
 void guard_close(struct guard *g); /* NULL is fine */
+
+/* Has net/demux on the same channel. */
+void guard_set_demux(struct guard *g, struct demux *d);
 
 /* Readable when guard_serve() has something to do, which it does at once. */
 int guard_fd(const struct guard *g);

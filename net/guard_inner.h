@@ -1,7 +1,8 @@
 /*
  * The inside of a guard, for guard.c (connections), guard_hold.c (the holder's
  * side of a window), guard_listen.c (the newcomer's), guard_group.c (the
- * sockets of one place) and guard_keep.c (what is left of a peer).
+ * sockets of one place) and guard_keep.c (what is left of a peer); and for
+ * demux.c, which talks over its channel.
  */
 #ifndef NET_GUARD_INNER_H
 #define NET_GUARD_INNER_H
@@ -53,6 +54,7 @@ struct guard_kept_list {
 
 struct guard {
 	struct guard_setup setup;
+	struct demux *demux; /* NULL: none */
 	char *name, *path;
 	uid_t started_as;
 	uint64_t opened_ms;

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/wire.h"
+#include "net/steer.h"
 
 #define VERSION 1
 
@@ -30,6 +31,10 @@ static const struct {
 	[GUARD_HAVE] = { "have", PLACE | COUNT, 0, 0 },
 	[GUARD_LEFT] = { "left", PLACE, 0, 0 },
 	[GUARD_KEPT] = { "kept", PLACE | COUNT, 0, 0 },
+	[GUARD_WANT] = { "want", PLACE | COUNT, 0, 0 },
+	[GUARD_NONE_THERE] = { "none there", PLACE, 0, 0 },
+	[GUARD_GIVE] = { "give", NUMBER | PLACE | COUNT, 0, STEER_KINDS - 1 },
+	[GUARD_CLIENT] = { "client", PLACE, 0, 0 },
 };
 
 const char *

@@ -31,6 +31,12 @@ enum guard_type {
 	GUARD_HAVE, /* place, count: bound beside you; perhaps descriptors */
 	GUARD_LEFT, /* place: not any more */
 	GUARD_KEPT, /* place, count: yours, of before; descriptors */
+	/* net/demux: */
+	GUARD_WANT, /* place, count: so many of your group's sockets are mine */
+	GUARD_NONE_THERE, /* place: there is no group */
+	GUARD_GIVE, /* place, count: sockets of the group; number: which this
+		     * one is, by order of bind; detail: its kind; descriptor */
+	GUARD_CLIENT, /* place: a connection that is yours; descriptor */
 	GUARD_TYPES
 };
 const char *guard_type_str(enum guard_type type);

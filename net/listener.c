@@ -210,6 +210,8 @@ listener_end(struct listener_source *from)
 {
 	activation_free(from->activation);
 	from->activation = NULL;
+	demux_free(from->demux);
+	from->demux = NULL;
 	guard_close(from->guard);
 	from->guard = NULL;
 }
@@ -221,7 +223,9 @@ listener_obtain(const struct listener_source *from, enum sock_proto proto,
 	if (from->activation != NULL)
 		return activation_claim(
 		    from->activation, proto, a, o, queues, fds);
-	if (from->guard != NULL)
+	if (from->demux != NULL && proto == SOCK_UDP)
+		return demux_listen(from->demux, a, o, queues, fds);
+	if (from->guard != NULL && from->demux == NULL)
 		return guard_listen(from->guard, proto, a, o, queues, fds);
 	if (from->rehearse)
 		return listener_rehearse(proto, a, o, queues, fds);
@@ -236,6 +240,8 @@ listener_leave(
 		activation_give_back(from->activation, fds, queues);
 		return;
 	}
+	if (from->demux != NULL && demux_leave(from->demux, fds, queues))
+		return;
 	if (from->guard != NULL && queues > 0)
 		guard_release(from->guard, fds[0]);
 	listener_close(fds, queues);

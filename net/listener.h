@@ -9,6 +9,7 @@
 #include <stddef.h>
 
 #include "net/activation.h"
+#include "net/demux.h"
 #include "net/guard.h"
 #include "net/sharing.h"
 #include "net/sock.h"
@@ -45,6 +46,7 @@ struct listener_source {
 	bool rehearse; /* it only tests its configuration */
 	struct activation *activation; /* handed over; NULL: it opens them */
 	struct guard *guard; /* beside another daemon's; NULL: it does not */
+	struct demux *demux; /* UDP together with another's; NULL: not */
 };
 int listener_obtain(const struct listener_source *from, enum sock_proto proto,
     const struct addr *a, const struct sock_opts *o, size_t queues, int *fds);

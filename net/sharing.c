@@ -5,12 +5,6 @@
 const char *const sharing_words[] = { "off", "guarded", "open", "reuseport",
 	"activation", "dispatch", "demux", NULL };
 
-bool
-sharing_is_built(enum sharing_mode mode)
-{
-	return mode <= SHARING_DISPATCH;
-}
-
 void
 sharing_options(
     enum sharing_mode mode, enum sock_proto proto, struct sock_opts *o)
@@ -42,6 +36,11 @@ sharing_caution(enum sharing_mode mode, bool udp, bool tcp)
 		return "reuseport: every process of the user that started "
 		       "this may bind the ports too, and takes a part of the "
 		       "packets where the address is the same";
+	case SHARING_DEMUX:
+		return tcp ? "demux: TCP connections of the time service come "
+			     "through l4proxyd; while that is down there are "
+			     "none"
+			   : NULL;
 	default:
 		return NULL;
 	}

@@ -25,9 +25,6 @@ enum sharing_mode {
 /* Their words in the configuration, by number; NULL ends them. */
 extern const char *const sharing_words[];
 
-/* Whether a daemon may be told to; see sharing_caution for what it lacks. */
-bool sharing_is_built(enum sharing_mode mode);
-
 /* Adds to `o` the flags with which a server's socket is bound. */
 void sharing_options(
     enum sharing_mode mode, enum sock_proto proto, struct sock_opts *o);

@@ -178,19 +178,19 @@ hash_client(struct program *p, uint32_t seed)
 
 /* Ends with the number of one of the sockets of a kind. */
 static void
-choose(
-    struct program *p, const bool *is_time, size_t n, bool kind, uint32_t seed)
+choose(struct program *p, const enum steer_kind *kinds, size_t n,
+    enum steer_kind kind, uint32_t seed)
 {
 	uint32_t of_kind = 0, k = 0;
 
 	for (size_t i = 0; i < n; i++)
-		of_kind += is_time[i] == kind;
+		of_kind += kinds[i] == kind;
 	if (of_kind > 1) {
 		hash_client(p, seed);
 		op(p, BPF_ALU | BPF_MOD | BPF_K, of_kind);
 	}
 	for (uint32_t i = 0; i < n; i++) {
-		if (is_time[i] != kind)
+		if (kinds[i] != kind)
 			continue;
 		if (++k < of_kind)
 			jump(p, BPF_JEQ | BPF_K, k - 1, NEXT, 1);
@@ -200,16 +200,17 @@ choose(
 
 /* A load past the end would end the program with 0, so lengths come first. */
 int
-steer_demux(int fd, const bool *is_time, size_t n, uint32_t seed)
+steer_demux(int fd, const enum steer_kind *kinds, size_t n, uint32_t seed)
 {
 	struct program p = { .n = 0 };
 	struct sock_fprog prog = { .filter = p.code };
+	size_t of[STEER_KINDS] = { 0 };
 	unsigned short over;
-	size_t times = 0;
 
 	for (size_t i = 0; i < n && i < STEER_GROUP_MAX; i++)
-		times += is_time[i];
-	if (n > STEER_GROUP_MAX || times == 0 || times == n) {
+		of[kinds[i]]++;
+	if (n > STEER_GROUP_MAX || of[STEER_TIME] == 0 ||
+	    of[STEER_CUSTOMER] == 0) {
 		errno = EINVAL;
 		return -1;
 	}
@@ -230,22 +231,22 @@ steer_demux(int fd, const bool *is_time, size_t n, uint32_t seed)
 	jump(&p, BPF_JEQ | BPF_K, WORD_PAD, NEXT, 1);
 	over = p.n;
 	op(&p, BPF_JMP | BPF_JA, 0);
-	choose(&p, is_time, n, false, seed);
+	choose(&p, kinds, n, STEER_CUSTOMER, seed);
 	p.code[over].k = p.n - over - 1u;
-	choose(&p, is_time, n, true, seed);
+	choose(&p, kinds, n, STEER_TIME, seed);
 	prog.len = p.n;
 	return setsockopt(
 	    fd, SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, &prog, sizeof prog);
 }
 
-enum steer_stream
+enum steer_kind
 steer_stream(const uint8_t *bytes, size_t len)
 {
 	static const uint8_t magic[STEER_PEEK_LEN] = "ROUGHTIM";
 
 	if (memcmp(bytes, magic, len < sizeof magic ? len : sizeof magic) != 0)
-		return STEER_NOT_TIME;
-	return len < sizeof magic ? STEER_MAY_BE_TIME : STEER_TIME;
+		return STEER_CUSTOMER;
+	return len < sizeof magic ? STEER_IDLE : STEER_TIME;
 }
 
 /* ---- more and less ---- */

@@ -28,20 +28,22 @@ int steer_stop(int fd);
  * SO_ATTACH_REUSEPORT_CBPF on one socket of a UDP group: what begins with a
  * Roughtime frame (RFC 10049, section 4), or has the shape of a request of
  * Google's protocol (1024 bytes or more, two tags: NONC, PAD), goes to the
- * sockets whose `is_time` is set, the rest to the others; a client always to
- * the same one. `is_time` has `n` entries, in the order in which the sockets
- * were bound, of both kinds at least one. Returns 0, or -1 with errno.
+ * time's sockets, the rest to the customer's; a client always to the same one.
+ * `kinds` has `n` entries, in the order in which the sockets were bound, and
+ * at least one of either. Returns 0, or -1 with errno.
  */
 #define STEER_GROUP_MAX 128
-int steer_demux(int fd, const bool *is_time, size_t n, uint32_t seed);
-/* The same question about the first bytes of a TCP stream. */
-enum steer_stream {
-	STEER_NOT_TIME = 0,
+enum steer_kind {
+	STEER_IDLE = 0, /* gets nothing */
+	STEER_CUSTOMER,
 	STEER_TIME,
-	STEER_MAY_BE_TIME, /* there are too few bytes to tell */
+	STEER_KINDS
 };
+int steer_demux(int fd, const enum steer_kind *kinds, size_t n, uint32_t seed);
+/* The same question about the first bytes of a TCP stream. */
 #define STEER_PEEK_LEN 8
-enum steer_stream steer_stream(const uint8_t *bytes, size_t len);
+enum steer_kind steer_stream(
+    const uint8_t *bytes, size_t len); /* STEER_IDLE: too few to tell */
 
 /* Takes a filter off again; without one it does nothing. */
 void steer_go_on(int fd);

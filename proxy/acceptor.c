@@ -26,6 +26,7 @@ struct door {
 struct acceptor {
 	struct ev_loop *loop;
 	struct sessions *sessions;
+	struct sniffer *sniffer;
 	struct tally_worker *tally;
 	struct door *doors;
 	size_t count;
@@ -122,6 +123,9 @@ take(struct door *d, int most)
 			(void)sock_local(fd, &asked);
 		if (d->post.elsewhere && !edge_post_serves(&d->post, &asked))
 			close(fd); /* the socket itself was found */
+		else if (a->sniffer != NULL)
+			sniffer_look(
+			    a->sniffer, d->post.service, fd, &peer, &asked);
 		else
 			session_begin(
 			    a->sessions, d->post.service, fd, &peer, &asked);
@@ -214,7 +218,8 @@ acceptor_rest(struct acceptor *a)
 
 struct acceptor *
 acceptor_new(struct ev_loop *loop, struct sessions *sessions,
-    struct tally_worker *tally, acceptor_left_fn *left, void *context)
+    struct sniffer *sniffer, struct tally_worker *tally, acceptor_left_fn *left,
+    void *context)
 {
 	struct acceptor *a = calloc(1, sizeof *a);
 
@@ -222,6 +227,7 @@ acceptor_new(struct ev_loop *loop, struct sessions *sessions,
 		return NULL;
 	a->loop = loop;
 	a->sessions = sessions;
+	a->sniffer = sniffer;
 	a->tally = tally;
 	a->left = left;
 	a->context = context;

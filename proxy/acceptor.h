@@ -13,6 +13,7 @@
 
 #include "proxy/edge.h"
 #include "proxy/session.h"
+#include "proxy/sniffer.h"
 
 struct acceptor; /* opaque: watchers that must outlive their listeners */
 
@@ -21,7 +22,8 @@ typedef void acceptor_left_fn(void *context);
 
 /* NULL with errno. */
 struct acceptor *acceptor_new(struct ev_loop *loop, struct sessions *sessions,
-    struct tally_worker *tally, acceptor_left_fn *left, void *context);
+    struct sniffer *sniffer, struct tally_worker *tally, acceptor_left_fn *left,
+    void *context); /* sniffer NULL: none */
 void acceptor_free(struct acceptor *a);
 
 /*

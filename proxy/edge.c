@@ -416,7 +416,7 @@ listen_again(const struct edge_set *set, size_t socket)
 {
 	struct guard *guard = set->source->guard;
 
-	if (guard != NULL)
+	if (guard != NULL && set->source->demux == NULL)
 		return guard_listen_again(
 		    guard, set->fds[socket * set->queues]);
 	return each_queue(set, socket, tcp_listen_again);

@@ -316,7 +316,12 @@ make_worker(struct proxy *p, size_t index)
 		.busy_poll_ns = (uint64_t)p->started->busy_poll_us * 1000,
 		.splice_after = (uint64_t)p->started->splice_after,
 		.raw = { p->raw[0], p->raw[1] },
-		.sockets_stay = p->source.activation != NULL,
+		.time = p->clients != NULL ? proxy_time_client : NULL,
+		.time_arg = p->clients,
+		.peek_ms = (uint32_t)p->started->sharing.peek_ms,
+		.udp_stays =
+		    p->source.activation != NULL || p->source.demux != NULL,
+		.tcp_stays = p->source.activation != NULL,
 	};
 	struct pworker_config *config =
 	    pworker_config_new(&p->edges, p->services, p->started->apps, index);
@@ -534,9 +539,9 @@ proxy_run(struct proxy *p)
 {
 	int result = -1;
 
-	if (init_loop(p) != 0 || make_workers(p) != 0 ||
-	    start_discovery(p) != 0 || start_health(p) != 0 ||
-	    proxy_start_fast_path(p) != 0)
+	if (init_loop(p) != 0 || proxy_watch_clients(p) != 0 ||
+	    make_workers(p) != 0 || start_discovery(p) != 0 ||
+	    start_health(p) != 0 || proxy_start_fast_path(p) != 0)
 		return -1;
 	if (priv_seccomp(PRIV_PROXY) != 0) {
 		log_error("seccomp: %s", strerror(errno));
@@ -568,6 +573,7 @@ proxy_free(struct proxy *p)
 	for (size_t i = 0; i < p->worker_count; i++)
 		pworker_free(p->workers[i]);
 	free(p->workers);
+	proxy_drop_clients(p);
 	health_free(p->health);
 	discovery_free(p->discovery);
 	resolver_free(p->resolver);

@@ -4,6 +4,17 @@
 #include "base/log.h"
 #include "base/priv.h"
 
+static int
+open_demux(struct proxy *p)
+{
+	p->source.demux =
+	    demux_new(p->source.guard, STEER_CUSTOMER, NULL, NULL);
+	if (p->source.demux != NULL)
+		return 0;
+	log_error("sharing: %m");
+	return -1;
+}
+
 /* A server that is not there makes no way, and need not. */
 int
 proxy_open_guard(struct proxy *p)
@@ -14,15 +25,16 @@ proxy_open_guard(struct proxy *p)
 		.rehearse = p->source.rehearse };
 	char why[GUARD_WHY_LEN];
 
-	if (sharing->mode != SHARING_GUARDED)
+	if (sharing->mode != SHARING_GUARDED && sharing->mode != SHARING_DEMUX)
 		return 0;
 	if (priv_becomes(p->started->user, &setup.owner, &setup.group) != 0)
 		return -1;
 	p->source.guard = guard_open(&setup, why);
-	if (p->source.guard != NULL)
-		return 0;
-	log_error("sharing.peer: %s: %s", setup.path, why);
-	return -1;
+	if (p->source.guard == NULL) {
+		log_error("sharing.peer: %s: %s", setup.path, why);
+		return -1;
+	}
+	return sharing->mode == SHARING_DEMUX ? open_demux(p) : 0;
 }
 
 static void

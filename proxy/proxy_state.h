@@ -34,6 +34,7 @@ struct proxy {
 	struct health *health; /* the checks of `services`; main thread */
 	struct dispatch *dispatch; /* of ranges; NULL: a socket a port */
 	struct listener_source source; /* of all edges */
+	struct proxy_clients *clients; /* the time service's; NULL: not demux */
 	int raw[2]; /* of UDP edges that are bound elsewhere: by family */
 	struct fastpath *fastpath; /* NULL: all flows are on sockets */
 	char fast_why[FASTPATH_WHY_LEN + IF_NAMESIZE + 2]; /* then why */
@@ -136,6 +137,14 @@ void proxy_ports_of_reload(struct proxy *p, struct edge_set *edges,
 /* Ports of drained applications refuse and the others listen, once workers
  * have taken what they were given; true: all is so. */
 bool proxy_settle(struct proxy *p);
+
+/* ---- proxy_demux.c ---- */
+
+/* 0, or -1 after a log_error line; does nothing in another mode. */
+int proxy_watch_clients(struct proxy *p);
+void proxy_drop_clients(struct proxy *p);
+/* Any thread: `arg` is p->clients. Takes `fd`. */
+void proxy_time_client(void *arg, int fd, const struct addr *edge);
 
 /* ---- proxy_ranges.c ---- */
 

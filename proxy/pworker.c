@@ -26,6 +26,7 @@ struct pworker {
 	ev_prepare before_wait; /* while draining */
 	struct spin spin;
 	struct sessions *sessions;
+	struct sniffer *sniffer; /* NULL: none */
 	struct acceptor *acceptor;
 	struct udp_worker *udp;
 	struct tally_worker tally;
@@ -97,17 +98,32 @@ adopt(struct pworker *w, struct pworker_config *c)
 	return 0;
 }
 
+static int
+leave_udp(struct pworker *w)
+{
+	if (!w->setup.udp_stays)
+		return udp_worker_listen(w->udp, NULL, 0);
+	udp_worker_rest(w->udp);
+	return 0;
+}
+
+static int
+leave_tcp(struct pworker *w)
+{
+	if (!w->setup.tcp_stays)
+		return acceptor_listen(w->acceptor, NULL, 0);
+	acceptor_rest(w->acceptor);
+	return 0;
+}
+
 static void
 drain(struct pworker *w, uint64_t ends_ns)
 {
 	w->draining_ns = ends_ns;
-	if (w->setup.sockets_stay) {
-		udp_worker_rest(w->udp);
-		acceptor_rest(w->acceptor);
-	} else if (udp_worker_listen(w->udp, NULL, 0) != 0 ||
-	    acceptor_listen(w->acceptor, NULL, 0) != 0) {
+	if (w->sniffer != NULL)
+		sniffer_give_up(w->sniffer);
+	if (leave_udp(w) != 0 || leave_tcp(w) != 0)
 		log_error("worker: %s", strerror(errno));
-	}
 	sessions_end_by(w->sessions, ends_ns);
 	udp_worker_end_by(w->udp, ends_ns);
 	ev_prepare_start(w->loop, &w->before_wait);
@@ -232,6 +248,19 @@ pworker_main(void *arg)
 /* ---- making and ending ---- */
 
 static int
+make_sniffer(struct pworker *w)
+{
+	const struct sniffer_setup setup = { .loop = w->loop,
+		.sessions = w->sessions,
+		.wait_ms = w->setup.peek_ms,
+		.time = w->setup.time,
+		.arg = w->setup.time_arg };
+
+	w->sniffer = sniffer_new(&setup);
+	return w->sniffer != NULL ? 0 : -1;
+}
+
+static int
 allocate(struct pworker *w)
 {
 	/* epoll alone: the system call filter knows no other */
@@ -260,8 +289,10 @@ allocate(struct pworker *w)
 	w->sessions = sessions_new(&sessions);
 	if (w->sessions == NULL)
 		return -1;
-	w->acceptor =
-	    acceptor_new(w->loop, w->sessions, &w->tally, ports_left, w);
+	if (w->setup.time != NULL && make_sniffer(w) != 0)
+		return -1;
+	w->acceptor = acceptor_new(
+	    w->loop, w->sessions, w->sniffer, &w->tally, ports_left, w);
 	w->udp = udp_worker_new(&udp);
 	return w->acceptor != NULL && w->udp != NULL ? 0 : -1;
 }
@@ -304,6 +335,7 @@ pworker_free(struct pworker *w)
 		return;
 	spin_stop(&w->spin);
 	acceptor_free(w->acceptor);
+	sniffer_free(w->sniffer);
 	udp_worker_free(w->udp);
 	sessions_free(w->sessions);
 	pworker_config_free(atomic_exchange(&w->next, NULL));

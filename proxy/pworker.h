@@ -14,6 +14,7 @@
 #include "proxy/eventlog.h"
 #include "proxy/live.h"
 #include "proxy/service.h"
+#include "proxy/sniffer.h"
 
 struct pworker; /* opaque: belongs to its thread once it runs */
 
@@ -28,8 +29,12 @@ struct pworker_setup {
 	uint64_t splice_after;
 	uint64_t busy_poll_ns; /* before it sleeps */
 	int raw[2]; /* sock_udp_raw() of IPv4 and IPv6; -1 */
-	bool sockets_stay; /* others have them too: at the end who has begun
-			    * to connect waits in them for the next process */
+	sniffer_time_fn *time; /* NULL: all connections are the customer's */
+	void *time_arg;
+	uint32_t peek_ms; /* how long a connection may say nothing */
+	/* others have the sockets too: at the end what comes waits in them for
+	 * the next process */
+	bool udp_stays, tcp_stays;
 };
 
 /*

@@ -155,18 +155,12 @@ static void
 check_values(const struct proxy_settings *s, const struct yaml_node *root,
     struct yaml_errors *e)
 {
-	const struct yaml_node *at = schema_find(root, "sharing.mode");
 	const struct yaml_node *sharing = schema_find(root, "sharing");
 
 	if (s->sharing.mode != SHARING_DISPATCH &&
 	    (s->sharing.pin != NULL || s->spares > 0))
 		yaml_error(e, sharing != NULL ? sharing : root,
 		    "sharing: pin and spare take mode: dispatch");
-	if (!sharing_is_built((enum sharing_mode)s->sharing.mode))
-		yaml_error(e, at != NULL ? at : root,
-		    "sharing.mode: %s is not built yet, expected off, "
-		    "guarded, open, reuseport, activation or dispatch",
-		    sharing_words[s->sharing.mode]);
 }
 
 size_t
@@ -258,6 +252,8 @@ proxy_settings_fixed_change(const struct proxy_settings *was,
 		{ "control_group",
 		    config_same_text(was->control_group, now->control_group) },
 		{ "sharing.mode", was->sharing.mode == now->sharing.mode },
+		{ "sharing.peek",
+		    was->sharing.peek_ms == now->sharing.peek_ms },
 		{ "sharing.pin",
 		    config_same_text(was->sharing.pin, now->sharing.pin) },
 		{ "user", config_same_text(was->user, now->user) },

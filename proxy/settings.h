@@ -31,8 +31,9 @@ enum proxy_ranges {
 #define PROXY_SPARE_MAX 64
 
 struct proxy_sharing {
-	int mode; /* enum sharing_mode, one that is built */
+	int mode; /* enum sharing_mode */
 	char *peer;
+	int64_t peek_ms; /* of demux: how long a connection may say nothing */
 	char *pin; /* of dispatch: a directory in a bpffs; NULL: not pinned */
 };
 

@@ -191,9 +191,13 @@ static const struct schema_row app_rows[] = {
 static const struct schema_row sharing_rows[] = {
 	{ "mode", SCHEMA_ENUM, IN(sharing, s.mode), .words = sharing_words,
 	    .fallback = "off",
-	    .help = "off, guarded, open, reuseport, activation, dispatch" },
+	    .help =
+		"off, guarded, open, reuseport, activation, dispatch, demux" },
 	{ "peer", SCHEMA_STRING, IN(sharing, s.peer),
-	    .help = "guarded: where the time server is met" },
+	    .help = "guarded, demux: where the time server is met" },
+	{ "peek", SCHEMA_DURATION, IN(sharing, s.peek_ms), .min = 1,
+	    .max = 60000, .fallback = "500ms", .unit = "ms",
+	    .help = "demux: who says nothing for so long is the customer's" },
 	{ "pin", SCHEMA_STRING, IN(sharing, s.pin), .fallback = "off",
 	    .help =
 		"dispatch: a directory in a bpffs, where rules outlive us" },

@@ -142,7 +142,9 @@ open_all(struct listen_set *set, struct listen_set *old,
 		for (enum sock_proto p = SOCK_UDP; p <= SOCK_TCP; p++) {
 			struct listen_socket *l = &set->sockets[set->count];
 
-			if ((from->transports & 1u << p) == 0)
+			/* demux: a proxy takes connections, and hands on */
+			if ((from->transports & 1u << p) == 0 ||
+			    (p == SOCK_TCP && set->sharing == SHARING_DEMUX))
 				continue;
 			l->proto = p;
 			l->address = from->address;

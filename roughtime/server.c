@@ -259,7 +259,8 @@ make_worker(struct server *s, size_t index)
 		.tcp_connections = (size_t)tcp->max_connections,
 		.tcp_max_frame = (size_t)tcp->max_frame,
 		.tcp_max_outstanding = (size_t)tcp->max_outstanding,
-		.sockets_stay = s->listeners.source->activation != NULL,
+		.sockets_stay =
+		    s->source.activation != NULL || s->source.demux != NULL,
 	};
 	struct worker_config *config =
 	    server_worker_config(s->started, &s->listeners, index);

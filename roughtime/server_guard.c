@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/log.h"
 #include "base/priv.h"
@@ -28,6 +29,30 @@ server_tell_foreign(struct server *s)
 	}
 }
 
+/* A connection that the proxy has looked at: to the workers in turn. */
+static void
+take_client(void *arg, int fd)
+{
+	struct server *s = arg;
+
+	if (s->running == 0) {
+		close(fd);
+		return;
+	}
+	worker_take(s->workers[s->next_worker++ % s->running], fd);
+}
+
+static int
+open_demux(struct server *s)
+{
+	s->source.demux =
+	    demux_new(s->source.guard, STEER_TIME, take_client, s);
+	if (s->source.demux != NULL)
+		return 0;
+	log_error("sharing: %m");
+	return -1;
+}
+
 /* Before sockets are bound, as peers may have to make way. A socket of the
  * default's place may be another server's: that is no reason not to start. */
 int
@@ -44,13 +69,13 @@ server_open_guard(struct server *s)
 		.rehearse = s->source.rehearse };
 	char why[GUARD_WHY_LEN];
 
-	if (sharing->mode != SHARING_GUARDED)
+	if (sharing->mode != SHARING_GUARDED && sharing->mode != SHARING_DEMUX)
 		return 0;
 	if (priv_becomes(s->started->user, &setup.owner, &setup.group) != 0)
 		return -1;
 	s->source.guard = guard_open(&setup, why);
 	if (s->source.guard != NULL)
-		return 0;
+		return sharing->mode == SHARING_DEMUX ? open_demux(s) : 0;
 	if (sharing->socket != NULL && !s->source.rehearse) {
 		log_error("sharing.socket: %s: %s", setup.path, why);
 		return -1;

@@ -25,6 +25,7 @@ struct server {
 	struct settings *current; /* the rest; the same until a reload */
 	struct keyholder *keyholder;
 	struct listener_source source; /* of all listeners */
+	size_t next_worker; /* for a connection that is handed over */
 	struct listen_set listeners;
 	struct listen_set retired; /* of before a reload, not yet closed */
 	uint64_t closed_drops; /* of listeners that are closed */

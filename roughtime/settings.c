@@ -173,11 +173,6 @@ check_values(const struct settings *s, const struct yaml_node *root,
 		yaml_error(e, place(root, "clock.max_radius_s"),
 		    "clock.max_radius_s: expected min_radius_s (%lld) or more",
 		    (long long)s->clock.min_radius_s);
-	if (!sharing_is_built((enum sharing_mode)s->sharing.mode))
-		yaml_error(e, place(root, "sharing.mode"),
-		    "sharing.mode: %s is not built yet, expected off, "
-		    "guarded, open, reuseport, activation or dispatch",
-		    sharing_words[s->sharing.mode]);
 }
 
 size_t

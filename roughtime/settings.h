@@ -83,7 +83,7 @@ struct settings_grease {
 };
 
 struct settings_sharing_section {
-	int mode; /* enum sharing_mode, one that is built */
+	int mode; /* enum sharing_mode */
 	char *socket;
 	int fail; /* enum settings_fail */
 };

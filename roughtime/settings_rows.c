@@ -132,9 +132,10 @@ static const struct schema_row grease_rows[] = {
 static const struct schema_row sharing_rows[] = {
 	{ "mode", SCHEMA_ENUM, IN(sharing_section, mode),
 	    .words = sharing_words, .fallback = "off",
-	    .help = "off, guarded, open, reuseport or activation" },
+	    .help =
+		"off, guarded, open, reuseport, activation, dispatch, demux" },
 	{ "socket", SCHEMA_STRING, IN(sharing_section, socket),
-	    .help = "guarded: where the proxy is met" },
+	    .help = "guarded, demux: where the proxy is met" },
 	{ "fail", SCHEMA_ENUM, IN(sharing_section, fail), .words = fail_words,
 	    .fallback = "open" },
 	{ 0 },

@@ -334,6 +334,18 @@ admit(struct stream *s, int fd, const struct addr *peer)
 	close(fd);
 }
 
+void
+stream_adopt(struct stream *s, int fd)
+{
+	struct addr peer = { 0 };
+	socklen_t len = sizeof peer;
+
+	if (!s->draining && getpeername(fd, &peer.sa, &len) == 0)
+		admit(s, fd, &peer);
+	else
+		close(fd);
+}
+
 /*
  * No descriptor left: the one in reserve takes one client off the queue, so
  * that it learns at once, and the listeners rest for a moment.

@@ -37,6 +37,9 @@ struct stream *stream_new(const struct stream_setup *setup);
 void stream_free(struct stream *s); /* closes what is open */
 void stream_configure(struct stream *s, const struct conn_limits *limits);
 
+/* A connection that somebody else has accepted. Takes `fd`. */
+void stream_adopt(struct stream *s, int fd);
+
 /* Accepts from these listeners (LISTEN_MAX at most, they stay the caller's)
  * and, after a last look, no more from those of before. */
 void stream_listen(struct stream *s, const int *fds, size_t n);

@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <ev.h>
 
@@ -21,6 +22,8 @@
 #define UDP_IN_CAP 2048 /* a request is 1036 bytes; longer ones are counted */
 #define UDP_ROUNDS 4 /* batches before TCP and the other sockets get a turn */
 #define DRAIN_ROUNDS 65536 /* of a queue that does not fill any more */
+
+#define CLIENTS_WAITING 256 /* connections that were handed over */
 
 struct udp {
 	ev_io io; /* first: a watcher is its socket; a free one is not active */
@@ -49,6 +52,9 @@ struct worker {
 	struct guard_places *foreign; /* NULL: none */
 
 	/* from the main thread */
+	pthread_mutex_t clients_lock;
+	int clients[CLIENTS_WAITING];
+	size_t client_count;
 	_Atomic(struct worker_config *) next;
 	_Atomic(struct guard_places *) next_foreign;
 	atomic_uint handed, adopted; /* configurations, counted */
@@ -274,6 +280,28 @@ drain(struct worker *w)
 	ev_timer_start(w->loop, &w->deadline);
 }
 
+static bool
+next_client(struct worker *w, int *fd)
+{
+	bool found;
+
+	pthread_mutex_lock(&w->clients_lock);
+	found = w->client_count > 0;
+	if (found)
+		*fd = w->clients[--w->client_count];
+	pthread_mutex_unlock(&w->clients_lock);
+	return found;
+}
+
+static void
+take_clients(struct worker *w)
+{
+	int fd;
+
+	while (next_client(w, &fd))
+		stream_adopt(w->stream, fd);
+}
+
 static void
 wake_event(struct ev_loop *loop, ev_async *a, int events)
 {
@@ -286,6 +314,7 @@ wake_event(struct ev_loop *loop, ev_async *a, int events)
 	adopt_foreign(w);
 	if (c != NULL)
 		adopt(w, c);
+	take_clients(w);
 	atomic_store(&w->adopted, handed);
 	if (!w->draining && atomic_load(&w->stopping))
 		drain(w);
@@ -394,6 +423,7 @@ worker_new(const struct worker_setup *setup, struct worker_config *config)
 		return NULL;
 	memset(w, 0, sizeof *w);
 	w->setup = *setup;
+	pthread_mutex_init(&w->clients_lock, NULL);
 	if (allocate(w) != 0) {
 		worker_free(w);
 		return NULL;
@@ -449,6 +479,22 @@ worker_foreign(struct worker *w, struct guard_places *places)
 {
 	free(atomic_exchange(&w->next_foreign, places));
 	ev_async_send(w->loop, &w->wake);
+}
+
+void
+worker_take(struct worker *w, int fd)
+{
+	bool room;
+
+	pthread_mutex_lock(&w->clients_lock);
+	room = w->client_count < CLIENTS_WAITING;
+	if (room)
+		w->clients[w->client_count++] = fd;
+	pthread_mutex_unlock(&w->clients_lock);
+	if (room)
+		ev_async_send(w->loop, &w->wake);
+	else
+		close(fd);
 }
 
 bool

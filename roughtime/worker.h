@@ -62,6 +62,9 @@ void worker_configure(struct worker *w, struct worker_config *config);
 /* Addresses that are another's (net/guard), malloc: nothing that comes to them
  * is answered from its next turn on. Takes `places`. */
 void worker_foreign(struct worker *w, struct guard_places *places);
+/* Hands over a connection of a client that somebody else has accepted; when
+ * too many wait, it is closed. Takes `fd`. */
+void worker_take(struct worker *w, int fd);
 /* It has taken what was handed over: sockets not listed may be closed. */
 bool worker_settled(const struct worker *w);
 /* Asks it to answer what is queued and to end; bounded by `drain_s`. */

@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include "net/steer.h"
 #include "tests/sockets.h"
 #include "tests/support.h"
 
@@ -49,12 +50,20 @@ make_good(struct guard_message *list)
 		{ .type = GUARD_HAVE, .place = v4, .count = 64 },
 		{ .type = GUARD_LEFT, .place = v6 },
 		{ .type = GUARD_KEPT, .place = v4, .count = 1 },
+		{ .type = GUARD_WANT, .place = v4, .count = 4 },
+		{ .type = GUARD_NONE_THERE, .place = v4 },
+		{ .type = GUARD_GIVE,
+		    .number = 3,
+		    .place = v4,
+		    .count = 4,
+		    .detail = STEER_TIME },
+		{ .type = GUARD_CLIENT, .place = v6 },
 	};
 
 	memcpy(list, good, sizeof good);
 	return sizeof good / sizeof *good;
 }
-#define GOOD_MAX 16
+#define GOOD_MAX 20
 
 static void
 good_messages(void **state)

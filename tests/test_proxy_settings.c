@@ -495,10 +495,6 @@ static const struct bad_yaml bad[] = {
 	{ TCP(SSH_TO ", limits: {prefix4: 33}"),
 	    { "f:2:114: applications[0].limits.prefix4: expected an "
 	      "integer from 1 to 32 bits, got \"33\"" } },
-	{ PLAIN "sharing: {mode: demux}\n",
-	    { "f:3:17: sharing.mode: demux is not built yet, "
-	      "expected off, guarded, open, reuseport, activation "
-	      "or dispatch" } },
 	{ APPS APP("a", "tcp/22", "192.0.2.0/24", SSH_TO),
 	    { "f:2:42: applications[0].edge_ips[0]: the prefix 192.0.2.0/24 "
 	      "takes sharing.mode: dispatch" } },

@@ -195,8 +195,6 @@ static const struct {
 	    { "f:3:41: clock.max_radius_s: expected" } },
 	{ MINIMAL "clock: {when_unsynchronised: hope}\n",
 	    { "f:3:30: clock.when_unsynchronised: expected" } },
-	{ MINIMAL "sharing: {mode: demux}\n",
-	    { "f:3:17: sharing.mode: demux is not built yet" } },
 	{ MINIMAL "sharing: {mode: maybe}\n",
 	    { "f:3:17: sharing.mode: expected" } },
 	{ MINIMAL "wokers: 2\n", { "f:3:1: wokers: unknown key" } },

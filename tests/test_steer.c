@@ -422,6 +422,10 @@ stopped_socket_runs_empty(void **state)
 		    recv(server, buf, sizeof buf, MSG_DONTWAIT), r.size);
 	assert_int_equal(recv(server, buf, sizeof buf, MSG_DONTWAIT), -1);
 	assert_int_equal(drops(server), 7);
+	steer_go_on(server);
+	steer_go_on(server); /* nothing to take off is no fault */
+	assert_int_equal(send(client, "any", 3, 0), 3);
+	assert_int_equal(recv(server, buf, sizeof buf, MSG_DONTWAIT), 3);
 	close(client);
 	close(server);
 }

@@ -14,10 +14,12 @@
 #include "tests/sockets.h"
 #include "tests/support.h"
 
-#define GROUP 6
+#define GROUP 7
 #define CLIENTS 64
 
-static const bool layout[GROUP] = { true, false, false, true, false, false };
+static const enum steer_kind layout[GROUP] = { STEER_TIME, STEER_CUSTOMER,
+	STEER_CUSTOMER, STEER_IDLE, STEER_TIME, STEER_CUSTOMER,
+	STEER_CUSTOMER };
 
 struct world {
 	int group[GROUP];
@@ -79,28 +81,28 @@ goes_to(struct world *w, size_t client, const void *bytes, size_t len)
 static const struct {
 	const char *start; /* then zeros up to len */
 	size_t start_len, len;
-	bool is_time;
+	enum steer_kind kind;
 } cases[] = {
-	{ "", 0, 0, false },
-	{ "R", 1, 1, false },
-	{ "ROUGHTIM", 8, 8, false },
-	{ "ROUGHTIM\0\4\0", 11, 11, false },
-	{ "ROUGHTIM\0\4\0\0", 12, 12, true },
-	{ "ROUGHTIM\0\4\0\0", 12, 1036, true },
-	{ "ROUGHTIN\0\4\0\0", 12, 1036, false },
-	{ "ROUGHTI", 7, 1036, false },
-	{ "roughtim", 8, 1036, false },
-	{ "hello, customer", 15, 15, false },
-	{ "\2\0\0\0\100\0\0\0NONCPAD\377", 16, 1024, true },
-	{ "\2\0\0\0\100\0\0\0NONCPAD\377", 16, 1023, false },
-	{ "\2\0\0\0\100\0\0\0NONCPAD\377", 16, 16, false },
-	{ "\2\0\0\0\100\0\0\0NONC", 12, 12, false },
-	{ "\2\0\0\0\100\0\0\0NONC", 12, 13, false },
-	{ "\2\0\0\0", 4, 12, false },
-	{ "\3\0\0\0\100\0\0\0NONCPAD\377", 16, 1024, false },
-	{ "\2\0\0\0\100\0\0\0NONDPAD\377", 16, 1024, false },
-	{ "\2\0\0\0\100\0\0\0NONCPAD\376", 16, 1024, false },
-	{ "ROUG\2\0\0\0NONCPAD\377", 16, 1024, false },
+	{ "", 0, 0, STEER_CUSTOMER },
+	{ "R", 1, 1, STEER_CUSTOMER },
+	{ "ROUGHTIM", 8, 8, STEER_CUSTOMER },
+	{ "ROUGHTIM\0\4\0", 11, 11, STEER_CUSTOMER },
+	{ "ROUGHTIM\0\4\0\0", 12, 12, STEER_TIME },
+	{ "ROUGHTIM\0\4\0\0", 12, 1036, STEER_TIME },
+	{ "ROUGHTIN\0\4\0\0", 12, 1036, STEER_CUSTOMER },
+	{ "ROUGHTI", 7, 1036, STEER_CUSTOMER },
+	{ "roughtim", 8, 1036, STEER_CUSTOMER },
+	{ "hello, customer", 15, 15, STEER_CUSTOMER },
+	{ "\2\0\0\0\100\0\0\0NONCPAD\377", 16, 1024, STEER_TIME },
+	{ "\2\0\0\0\100\0\0\0NONCPAD\377", 16, 1023, STEER_CUSTOMER },
+	{ "\2\0\0\0\100\0\0\0NONCPAD\377", 16, 16, STEER_CUSTOMER },
+	{ "\2\0\0\0\100\0\0\0NONC", 12, 12, STEER_CUSTOMER },
+	{ "\2\0\0\0\100\0\0\0NONC", 12, 13, STEER_CUSTOMER },
+	{ "\2\0\0\0", 4, 12, STEER_CUSTOMER },
+	{ "\3\0\0\0\100\0\0\0NONCPAD\377", 16, 1024, STEER_CUSTOMER },
+	{ "\2\0\0\0\100\0\0\0NONDPAD\377", 16, 1024, STEER_CUSTOMER },
+	{ "\2\0\0\0\100\0\0\0NONCPAD\376", 16, 1024, STEER_CUSTOMER },
+	{ "ROUG\2\0\0\0NONCPAD\377", 16, 1024, STEER_CUSTOMER },
 };
 
 static void
@@ -121,7 +123,7 @@ tells_them_apart(void **state)
 			for (size_t c = 0; c < 8; c++)
 				assert_int_equal(
 				    layout[goes_to(&w, c, bytes, cases[i].len)],
-				    cases[i].is_time);
+				    cases[i].kind);
 		}
 		close_world(&w);
 	}
@@ -157,7 +159,7 @@ a_client_keeps_its_socket(void **state)
 		}
 		/* 64 ports all at one of two: one chance in 2^63 */
 		for (size_t i = 0; i < GROUP; i++)
-			assert_true(seen[i]);
+			assert_int_equal(seen[i], layout[i] != STEER_IDLE);
 		close_world(&w);
 	}
 }
@@ -165,11 +167,14 @@ a_client_keeps_its_socket(void **state)
 static void
 wants_both_kinds(void **state)
 {
-	static const bool all[] = { true, true }, none[] = { false, false };
-	bool big[STEER_GROUP_MAX + 1] = { true };
+	static const enum steer_kind all[] = { STEER_TIME, STEER_TIME },
+				     none[] = { STEER_CUSTOMER, STEER_IDLE };
+	enum steer_kind big[STEER_GROUP_MAX + 1] = { STEER_TIME };
 	struct world w;
 
 	(void)state;
+	for (size_t i = 1; i <= STEER_GROUP_MAX; i++)
+		big[i] = STEER_CUSTOMER;
 	open_world(&w, "127.0.0.1");
 	assert_int_equal(steer_demux(w.group[0], all, 2, 0), -1);
 	assert_int_equal(errno, EINVAL);
@@ -186,16 +191,16 @@ streams(void **state)
 {
 	static const struct {
 		const char *bytes;
-		enum steer_stream want;
+		enum steer_kind want;
 	} starts[] = {
-		{ "", STEER_MAY_BE_TIME },
-		{ "R", STEER_MAY_BE_TIME },
-		{ "ROUGHTI", STEER_MAY_BE_TIME },
+		{ "", STEER_IDLE },
+		{ "R", STEER_IDLE },
+		{ "ROUGHTI", STEER_IDLE },
 		{ "ROUGHTIM", STEER_TIME },
 		{ "ROUGHTIMES", STEER_TIME },
-		{ "ROUGHTIN", STEER_NOT_TIME },
-		{ "r", STEER_NOT_TIME },
-		{ "SSH-2.0-", STEER_NOT_TIME },
+		{ "ROUGHTIN", STEER_CUSTOMER },
+		{ "r", STEER_CUSTOMER },
+		{ "SSH-2.0-", STEER_CUSTOMER },
 	};
 
 	(void)state;

@@ -119,12 +119,13 @@ class Traffic:
     by (service, protocol, family): sent, answered, wrong, failed."""
 
     def __init__(self, world, kinds, edges=None, times=None, port=PORT,
-                 wait_s=harness.PATIENCE_S):
+                 wait_s=harness.PATIENCE_S, services=("time", "customer")):
         self.world, self.port, self.wait_s = world, port, wait_s
         self.count = collections.Counter()
         self.told, self.ending = [], False
         places = {"time": times or TIME, "customer": edges or EDGE}
-        jobs = [(s, p, f, places[s][f]) for s in places for p, f in kinds]
+        jobs = [(s, p, f, places[s][f]) for s in services
+                for p, f in kinds]
         self.threads = harness.inside(world.client, lambda: [
             self.begin(*job) for job in jobs])
 
@@ -190,7 +191,10 @@ class Traffic:
             return kinds and all(
                 self.count[k, "answered"] >= since.get((k, "answered"), 0)
                 + more for k in kinds)
-        harness.until(come, f"more answers: {self.count} {self.told[-5:]}")
+        try:
+            harness.until(come, "more answers")
+        except AssertionError as e:
+            raise AssertionError(f"{self.count} {self.told[-5:]}") from e
 
     def total(self, what):
         return sum(n for (_, w), n in self.count.items() if w == what)

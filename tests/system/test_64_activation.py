@@ -160,6 +160,9 @@ def test_reload_keeps_them(world):
                         lambda: harness.Tcp(EDGE[6], PORT)) as c:
         c.verified(world.identity.public)
     assert p.reload(world.apps()) == "reloaded"
+    with world.traffic() as traffic:
+        traffic.wait(5)
+    assert traffic.total("failed") == 0, traffic.told
     t.config["listen"] = [{"address": WILD[4], "port": PORT}]
     t.write_config(t.config)
     assert "reloaded" in t.expect_log(

@@ -156,7 +156,11 @@ proxy_open_fast_path(struct proxy *p, bool rehearse)
 {
 	snprintf(p->fast_why, sizeof p->fast_why,
 	    "no application could have it at the start: restart");
-	if (wants_fast_path(p->started) && open_path(p, rehearse) != 0)
+	/* past the sockets nobody looks whose a datagram is */
+	if (p->started->sharing.mode == SHARING_DEMUX)
+		snprintf(p->fast_why, sizeof p->fast_why,
+		    "sharing.mode is demux, and each datagram is looked at");
+	else if (wants_fast_path(p->started) && open_path(p, rehearse) != 0)
 		log_info("fast path: none: %s", p->fast_why);
 	return proxy_check_fast_path(p, p->started);
 }

@@ -166,3 +166,14 @@ def test_a_stranger_gets_nothing(world):
         traffic.wait()
     assert stranger.communicate(timeout=harness.PATIENCE_S)[0] == "nothing\n"
     assert traffic.total("failed") == 0
+
+
+def test_no_flow_goes_past_the_program(world):
+    """The fast path would carry whatever a client sends from its port."""
+    t, p = pair(world)
+    udp = p.config["applications"][0]
+    udp.update(origin_direct=["udp://192.0.2.100:9"], fast_path="require")
+    p.start(wait=False)
+    assert p.child.wait(harness.PATIENCE_S) == 1
+    p.child = None
+    assert "fast_path: require: sharing.mode is demux" in p.log(), p.log()

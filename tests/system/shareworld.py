@@ -4,6 +4,7 @@ import collections
 import contextlib
 import select
 import socket
+import sys
 import threading
 import time
 
@@ -37,6 +38,38 @@ def listening(proto, host, port, *flags):
     if proto == "tcp":
         s.listen(1024)
     return s
+
+
+# As the service manager does it (sd_listen_fds(3)): the sockets from
+# descriptor 3 on, and a word about them for this very process.
+HAND_OVER = r"""
+import fcntl, os, sys
+fds = [int(x) for x in sys.argv[1].split(",") if x]
+apart = max([3, *fds]) + len(fds) + 1
+high = [fcntl.fcntl(fd, fcntl.F_DUPFD, apart) for fd in fds]
+for i, fd in enumerate(high):
+    os.dup2(fd, 3 + i)
+os.closerange(3 + len(fds), max([apart, *high]) + 1)
+os.environ.update(LISTEN_FDS=str(len(fds)), LISTEN_PID=str(os.getpid()),
+                  LISTEN_FDNAMES=":".join(["test"] * len(fds)))
+os.execvp(sys.argv[2], sys.argv[2:])
+"""
+
+
+def hand_over(daemon, sockets):
+    fds = [s.fileno() for s in sockets]
+    daemon.handed, daemon.sockets = fds, sockets  # the parent keeps them
+    daemon.prefix = (*daemon.prefix, sys.executable, "-c", HAND_OVER,
+                     ",".join(map(str, fds)))
+    return daemon
+
+
+def made_by(world, hosts, kinds=KINDS, port=PORT, queues=2):
+    """Sockets of the server host: wildcards beside addresses need a flag of
+    the maker's, as does each queue beside another."""
+    return harness.inside(world.server, lambda: [
+        listening(p, hosts[f], port, socket.SO_REUSEPORT)
+        for p, f in kinds for _ in range(queues)])
 
 
 def serve_customer(connection):

@@ -3,37 +3,13 @@ both daemons; what waits in them outlives either."""
 import re
 import signal
 import socket
-import sys
 
 import harness
 import pytest
-from shareworld import (EDGE, KINDS, PORT, WILD, World, listening,
-                        start_again)
+from shareworld import (EDGE, PORT, WILD, World, hand_over, listening,
+                        made_by, start_again)
 
 MODE = {"mode": "activation"}
-
-# As the service manager does it (sd_listen_fds(3)): the sockets from
-# descriptor 3 on, and a word about them for this very process.
-HAND_OVER = r"""
-import fcntl, os, sys
-fds = [int(x) for x in sys.argv[1].split(",") if x]
-apart = max([3, *fds]) + len(fds) + 1
-high = [fcntl.fcntl(fd, fcntl.F_DUPFD, apart) for fd in fds]
-for i, fd in enumerate(high):
-    os.dup2(fd, 3 + i)
-os.closerange(3 + len(fds), max([apart, *high]) + 1)
-os.environ.update(LISTEN_FDS=str(len(fds)), LISTEN_PID=str(os.getpid()),
-                  LISTEN_FDNAMES=":".join(["test"] * len(fds)))
-os.execvp(sys.argv[2], sys.argv[2:])
-"""
-
-
-def hand_over(daemon, sockets):
-    fds = [s.fileno() for s in sockets]
-    daemon.handed, daemon.sockets = fds, sockets  # the parent keeps them
-    daemon.prefix = (*daemon.prefix, sys.executable, "-c", HAND_OVER,
-                     ",".join(map(str, fds)))
-    return daemon
 
 
 @pytest.fixture
@@ -41,14 +17,6 @@ def world(namespaces, tmp_path, identity):
     w = World(namespaces, tmp_path, identity)
     yield w
     w.stop()
-
-
-def make(world, hosts, kinds=KINDS, queues=2):
-    """Sockets of the server host: wildcards beside addresses need a flag of
-    the maker's, as does each queue beside another."""
-    return harness.inside(world.server, lambda: [
-        listening(p, hosts[f], PORT, socket.SO_REUSEPORT)
-        for p, f in kinds for _ in range(queues)])
 
 
 def refused(daemon):
@@ -60,8 +28,8 @@ def refused(daemon):
 
 @pytest.mark.parametrize("first", ["time", "customer"])
 def test_both_restart_and_lose_nothing(world, first):
-    t = hand_over(world.roughtimed(MODE), make(world, WILD))
-    p = hand_over(world.l4proxyd(MODE), make(world, EDGE))
+    t = hand_over(world.roughtimed(MODE), made_by(world, WILD))
+    p = hand_over(world.l4proxyd(MODE), made_by(world, EDGE))
     order = [t, p] if first == "time" else [p, t]
     for daemon in order:
         daemon.start()
@@ -79,9 +47,9 @@ def test_both_restart_and_lose_nothing(world, first):
 
 
 def test_what_comes_while_nobody_is_there_waits(world):
-    t = hand_over(world.roughtimed(MODE), make(world, WILD)).start()
+    t = hand_over(world.roughtimed(MODE), made_by(world, WILD)).start()
     t.stop()
-    p = hand_over(world.l4proxyd(MODE), make(world, EDGE)).start()
+    p = hand_over(world.l4proxyd(MODE), made_by(world, EDGE)).start()
     p.stop(signal.SIGKILL, -9)
     with world.traffic() as traffic:
         t.start(wait=False)
@@ -92,7 +60,7 @@ def test_what_comes_while_nobody_is_there_waits(world):
 
 def test_each_socket_has_its_place(world):
     """One that lacks and one too many are told, by a test as well."""
-    edge = make(world, EDGE)
+    edge = made_by(world, EDGE)
     for n, argv in enumerate(([], ["-t"])):
         p = world.l4proxyd(MODE, name=f"lack-{n}")
         p.argv = [*argv, "-c", str(p.config_path)]
@@ -106,7 +74,7 @@ def test_each_socket_has_its_place(world):
             log, log
         t = world.roughtimed(MODE)
         t.argv = [*argv, "-c", str(t.config_path)]
-        log = refused(hand_over(t, make(world, WILD) + edge[:1]))
+        log = refused(hand_over(t, made_by(world, WILD) + edge[:1]))
         assert f"udp {EDGE[4]}:{PORT}: a socket for it was handed over, " \
             "but the configuration has no listener there" in log, log
         t.log_path.unlink()
@@ -141,9 +109,9 @@ def test_what_cannot_serve_is_told(world):
 def test_reload_keeps_them(world):
     """An address goes and comes back; one that was not handed over refuses
     the reload whole."""
-    p = hand_over(world.l4proxyd(MODE), make(world, EDGE)).start()
+    p = hand_over(world.l4proxyd(MODE), made_by(world, EDGE)).start()
     only = [(x, 4) for x in ("udp", "tcp")]
-    t = hand_over(world.roughtimed(MODE), make(world, WILD)).start()
+    t = hand_over(world.roughtimed(MODE), made_by(world, WILD)).start()
     with world.traffic() as traffic:
         traffic.wait(5)
         assert p.reload(world.apps()) == "reloaded"
@@ -191,7 +159,7 @@ def test_systemds_own_activator(start, identity, tmp_path):
 
 def test_a_mode_that_wants_none_says_so(world):
     p = hand_over(world.l4proxyd({"mode": "off"}, world.apps([EDGE[6]])),
-                  make(world, {4: EDGE[4]}, [("udp", 4)]))
+                  made_by(world, {4: EDGE[4]}, [("udp", 4)]))
     p.start()
     assert "2 sockets were handed over (LISTEN_FDS) and are not used" in \
         p.log()

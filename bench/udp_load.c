@@ -170,7 +170,8 @@ take(struct load *l, unsigned int i, uint64_t now_ns)
 	if (head.slot >= l->slots)
 		give_up("a reply is nobody's");
 	s = &l->slot[head.slot];
-	if (!s->waits || s->serial != head.serial) {
+	/* who wants to know whether it answers at all takes a late one too */
+	if (!s->waits || (s->serial != head.serial && !l->hold && !l->probe)) {
 		l->late++;
 		return;
 	}

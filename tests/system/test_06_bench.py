@@ -99,6 +99,22 @@ def test_plots_are_drawn(request, tmp_path):
 
 def test_a_section_that_needs_another_brings_it_along():
     wanted = everything.wanted_sections
-    assert wanted(["half"]) == ["saturated", "half"]
-    assert wanted(["hash"]) == ["hash"]
-    assert wanted([])[0] == "hash" and "load" in wanted([])
+    assert wanted(["half"], {}) == ["saturated", "half"]
+    assert wanted(["half"], {"saturated": {}}) == ["half"]
+    assert wanted(["hash"], {}) == ["hash"]
+    assert wanted([], {})[0] == "hash" and "load" in wanted([], {})
+
+
+def test_parts_measured_anew_replace_their_own_only():
+    def part(n, text):
+        return {"goals": [[f"goal {n}", "", "", "", "", ""]], "text": text,
+                "notes": ["a peer is absent"], "points": {}, "took_s": 9,
+                "machine": [f"- when: {n}", "- machine: m"]}
+    parts = {"core": part(2, "## Core"), "hash": part(1, "## Hash")}
+    table, text = everything.document(parts)
+    assert table.index("goal 1") < table.index("goal 2")
+    assert table.count("a peer is absent") == 1
+    assert "## Hash\n\n*when: 1; machine: m; 9 s.*" in text
+    parts["hash"] = part(3, "## Hash")
+    table, text = everything.document(parts)
+    assert "goal 1" not in table and "goal 3" in table and "goal 2" in table

@@ -35,11 +35,12 @@ become(const struct stage *s, enum lab_net net, const char *const argv[],
 	(void)setpgid(0, 0);
 	(void)prctl(PR_SET_PDEATHSIG, SIGTERM);
 	for (; argv[n] != NULL; n++)
-		words[n] = (char *)(uintptr_t)argv[n]; /* execv(3) */
+		words[n] = (char *)(uintptr_t)argv[n]; /* execvp(3) */
 	words[n] = NULL;
 	if (nothing >= 0 && dup2(nothing, 0) == 0 && dup2(output, 1) == 1 &&
-	    dup2(output, 2) == 2 && lab_enter(&s->lab, net) == 0)
-		execv(words[0], words);
+	    dup2(output, 2) == 2 && lab_enter(&s->lab, net) == 0 &&
+	    chdir(s->directory) == 0)
+		execvp(words[0], words);
 	_exit(127);
 }
 
@@ -120,18 +121,13 @@ tell_typed(struct tale *t, const char *const words[])
 
 int
 player_run(struct tale *t, const struct stage *s, enum lab_net net,
-    enum stage_program program, const char *const argv[],
-    struct player_output *out)
+    const char *const words[], struct player_output *out)
 {
-	const char *words[PLAYER_ARGS + 2] = { stage_name(program) };
 	int ends[2];
 	pid_t pid;
 
-	for (size_t i = 0; i < PLAYER_ARGS && argv[i] != NULL; i++)
-		words[i + 1] = argv[i];
 	if (t != NULL)
 		tell_typed(t, words);
-	words[0] = s->programs[program];
 	if (pipe2(ends, O_CLOEXEC) < 0) {
 		log_error("pipe: %s", strerror(errno));
 		return -1;
@@ -147,12 +143,12 @@ player_run(struct tale *t, const struct stage *s, enum lab_net net,
 }
 
 void
-player_init(struct player *p, const struct stage *s, enum stage_program program,
-    bool watched)
+player_init(
+    struct player *p, const struct stage *s, const char *name, bool watched)
 {
 	memset(p, 0, sizeof *p);
 	p->stage = s;
-	p->program = program;
+	p->name = name;
 	p->watched = watched;
 }
 
@@ -161,7 +157,7 @@ file_name(char path[static PATH_MAX], const struct player *p, const char *kind)
 {
 	char name[64];
 
-	snprintf(name, sizeof name, "%s.%s", stage_name(p->program), kind);
+	snprintf(name, sizeof name, "%s.%s", p->name, kind);
 	stage_path(path, p->stage, name);
 }
 
@@ -175,52 +171,30 @@ watch(struct player *p, const char *words[static STRACE_ARGS],
 		return 0;
 	file_name(path, p, "calls");
 	(void)unlink(path);
-	strace_arguments(words, p->stage->programs[STAGE_STRACE], path);
+	strace_arguments(words, "strace", path);
 	return STRACE_ARGS;
 }
 
-/* What is typed has names where what is run has paths. */
-static void
-make_words(const struct player *p, const char *const before[],
-    const char *config, const char *words[static PLAYER_ARGS],
-    const char *typed[static PLAYER_ARGS])
-{
-	const struct stage *s = p->stage;
-	size_t n = 0;
-
-	if (before != NULL) {
-		words[n] = s->programs[STAGE_SELF];
-		typed[n++] = stage_name(STAGE_SELF);
-		for (; *before != NULL && n < PLAYER_ARGS - 4; before++, n++)
-			words[n] = typed[n] = *before;
-	}
-	words[n] = s->programs[p->program];
-	typed[n++] = stage_name(p->program);
-	words[n] = typed[n] = "-c";
-	words[++n] = config;
-	typed[n] = strrchr(config, '/') + 1;
-	words[n + 1] = typed[n + 1] = NULL;
-}
-
 int
-player_start(struct player *p, struct tale *t, const char *const before[])
+player_start(struct player *p, struct tale *t, const char *const words[])
 {
-	const char *words[STRACE_ARGS + PLAYER_ARGS], *typed[PLAYER_ARGS];
-	char config[PATH_MAX], log[PATH_MAX], calls[PATH_MAX];
-	size_t n = watch(p, words, calls);
+	const char *all[STRACE_ARGS + PLAYER_ARGS + 1];
+	char log[PATH_MAX], calls[PATH_MAX];
+	size_t n = watch(p, all, calls);
 	int output;
 
-	file_name(config, p, "yaml");
 	file_name(log, p, "log");
-	make_words(p, before, config, words + n, typed);
-	tell_typed(t, typed);
+	tell_typed(t, words);
+	for (size_t i = 0; words[i] != NULL && i < PLAYER_ARGS; i++)
+		all[n++] = words[i];
+	all[n] = NULL;
 	output = open(
 	    log, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0600);
 	if (output < 0) {
 		log_error("%s: %s", log, strerror(errno));
 		return -1;
 	}
-	p->pid = spawn(p->stage, LAB_SERVER, words, output);
+	p->pid = spawn(p->stage, LAB_SERVER, all, output);
 	close(output);
 	if (p->pid < 0)
 		p->pid = 0;
@@ -243,15 +217,25 @@ has_ended(struct player *p)
 	return true;
 }
 
+static bool
+has_times(const char *text, const char *words, size_t times)
+{
+	while (times > 0 && (text = strstr(text, words)) != NULL) {
+		text += strlen(words);
+		times--;
+	}
+	return times == 0;
+}
+
 bool
-player_says(struct player *p, const char *words)
+player_says(struct player *p, const char *words, size_t times)
 {
 	uint64_t end = clock_monotonic_ms() + PLAYER_PATIENCE_MS;
 	bool ended;
 
 	do {
 		ended = has_ended(p); /* before the look: its last words */
-		if (strstr(player_log(p), words) != NULL)
+		if (has_times(player_log(p), words, times))
 			return !ended;
 		pause_ms(TURN_MS);
 	} while (!ended && !tale_interrupted() && clock_monotonic_ms() < end);
@@ -304,5 +288,5 @@ player_calls(struct player *p, struct tale *t)
 	struct call c;
 
 	while (strace_next(&p->strace, &c))
-		tale_call(t, stage_name(p->program), &c);
+		tale_call(t, p->name, &c);
 }

@@ -21,15 +21,15 @@ struct player_output {
 };
 
 /*
- * Tells it as typed (`argv` ends with NULL, without the program's name), runs
- * it in that network to its end. -1 after a log_error line.
+ * Tells the words as typed (unless `t` is NULL; they end with NULL), and runs
+ * them to their end, in that network and the stage's directory. -1 after a
+ * log_error line.
  */
 int player_run(struct tale *t, const struct stage *s, enum lab_net net,
-    enum stage_program program, const char *const argv[],
-    struct player_output *out);
+    const char *const words[], struct player_output *out);
 
 struct player {
-	enum stage_program program;
+	const char *name; /* of the program */
 	const struct stage *stage;
 	pid_t pid; /* 0: it does not run */
 	int status; /* of its end, as in player_output */
@@ -38,17 +38,15 @@ struct player {
 	char text[PLAYER_TEXT_LEN]; /* what player_log() read last */
 };
 
-void player_init(struct player *p, const struct stage *s,
-    enum stage_program program, bool watched);
+void player_init(
+    struct player *p, const struct stage *s, const char *name, bool watched);
 
-/*
- * Its configuration is NAME.yaml in the stage's directory. With `before`, words
- * that end with NULL, it is started by portshare, which becomes it. -1 after a
- * log_error line.
- */
-int player_start(struct player *p, struct tale *t, const char *const before[]);
-/* Waits until its log has these words, true, or until it has ended. */
-bool player_says(struct player *p, const char *words);
+/* The words as typed; they run beside us until they end or are stopped. -1
+ * after a log_error line. */
+int player_start(struct player *p, struct tale *t, const char *const words[]);
+/* Waits until its log has these words so many times, true, or until it has
+ * ended. */
+bool player_says(struct player *p, const char *words, size_t times);
 /* Waits for its end: its status. */
 int player_wait(struct player *p);
 /* SIGTERM; its status. Nothing happens to one that does not run. */

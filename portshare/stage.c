@@ -15,82 +15,52 @@
 
 #define PORT 2002 /* where Roughtime is */
 
-static const char *const names[STAGE_PROGRAMS] = {
-	[STAGE_ROUGHTIMED] = "roughtimed",
-	[STAGE_L4PROXYD] = "l4proxyd",
-	[STAGE_ROUGHTIME] = "roughtime",
-	[STAGE_KEYS] = "roughtime-keys",
-	[STAGE_CTL] = "l4proxyctl",
-	[STAGE_SELF] = "portshare",
-	[STAGE_STRACE] = "strace",
-};
+static const char *const programs[] = { "roughtimed", "l4proxyd", "roughtime",
+	"roughtime-keys", "l4proxyctl", "portshare" };
 
-const char *
-stage_name(enum stage_program program)
-{
-	return names[program];
-}
-
-static bool
-is_program(char path[static PATH_MAX], const char *directory, size_t len,
-    const char *name)
-{
-	return snprintf(path, PATH_MAX, "%.*s/%s", (int)len, directory, name) <
-	    PATH_MAX &&
-	    access(path, X_OK) == 0;
-}
-
-static bool
-in_path(char path[static PATH_MAX], const char *name)
+bool
+stage_has_program(const char *name)
 {
 	const char *at = getenv("PATH");
+	char path[PATH_MAX];
 
 	while (at != NULL && *at != '\0') {
 		size_t len = strcspn(at, ":");
 
-		if (len > 0 && is_program(path, at, len, name))
+		if (len > 0 &&
+		    snprintf(path, sizeof path, "%.*s/%s", (int)len, at, name) <
+			(int)sizeof path &&
+		    access(path, X_OK) == 0)
 			return true;
 		at += len + (at[len] == ':');
 	}
 	return false;
 }
 
-/* Beside portshare, where `make install` puts it, or as a shell finds it. */
-static bool
-find(struct stage *s, enum stage_program i, const char *here)
-{
-	static const char *const beside[] = { ".", "../sbin", "../bin" };
-	char directory[PATH_MAX];
-
-	for (size_t k = 0; k < sizeof beside / sizeof *beside; k++) {
-		int len = snprintf(
-		    directory, sizeof directory, "%s/%s", here, beside[k]);
-
-		if (is_program(
-			s->programs[i], directory, (size_t)len, names[i]))
-			return true;
-	}
-	if (in_path(s->programs[i], names[i]))
-		return true;
-	s->programs[i][0] = '\0';
-	return false;
-}
-
+/* Beside portshare and where `make install` puts them first, then as a shell
+ * finds them. */
 static int
-find_programs(struct stage *s)
+find_programs(void)
 {
-	char self[PATH_MAX], here[PATH_MAX];
+	char self[PATH_MAX], here[PATH_MAX], *path = NULL;
 	ssize_t len = readlink("/proc/self/exe", self, sizeof self - 1);
+	const char *before = getenv("PATH");
 	int missing = 0;
 
 	self[len > 0 ? len : 0] = '\0';
 	file_directory(here, self);
-	for (int i = 0; i < STAGE_PROGRAMS; i++)
-		if (!find(s, (enum stage_program)i, here) &&
-		    i != STAGE_STRACE) {
+	if (asprintf(&path, "%s:%s/../sbin:%s", here, here,
+		before != NULL ? before : "") < 0 ||
+	    setenv("PATH", path, 1) < 0) {
+		log_error("PATH: %s", strerror(errno));
+		missing++;
+	}
+	free(path);
+	for (size_t i = 0; i < sizeof programs / sizeof *programs; i++)
+		if (!stage_has_program(programs[i])) {
 			log_error("%s is neither beside portshare (%s) nor in "
 				  "PATH",
-			    names[i], here);
+			    programs[i], here);
 			missing++;
 		}
 	return missing == 0 ? 0 : -1;
@@ -169,7 +139,7 @@ int
 stage_open(struct stage *s)
 {
 	memset(s, 0, sizeof *s);
-	return find_programs(s) < 0 || choose_network(s) < 0 ||
+	return find_programs() < 0 || choose_network(s) < 0 ||
 		make_directory(s) < 0
 	    ? -1
 	    : 0;

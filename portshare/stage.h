@@ -11,17 +11,6 @@
 
 #include "net/lab.h"
 
-enum stage_program {
-	STAGE_ROUGHTIMED = 0,
-	STAGE_L4PROXYD,
-	STAGE_ROUGHTIME,
-	STAGE_KEYS,
-	STAGE_CTL,
-	STAGE_SELF,
-	STAGE_STRACE,
-};
-#define STAGE_PROGRAMS (STAGE_STRACE + 1)
-
 struct stage {
 	struct lab lab; /* LAB_ROOT, or LAB_HOST: the host's own loopback */
 	uint16_t port;
@@ -29,19 +18,17 @@ struct stage {
 	const char *customer; /* the one that the proxy is to have */
 	const char *origin; /* where the customer's own server is */
 	char directory[64]; /* of configuration, keys and logs */
-	char programs[STAGE_PROGRAMS][PATH_MAX]; /* "": not found */
 };
 
 /*
- * As root the process moves into a network of its own, for good. -1 after a
- * log_error line: a program is missing, no directory. stage_close() in both
- * cases.
+ * As root the process moves into a network of its own, for good. PATH gets the
+ * directory of this program in front. -1 after a log_error line: a program is
+ * missing, no directory. stage_close() in both cases.
  */
 int stage_open(struct stage *s);
 void stage_close(struct stage *s); /* removes the directory */
 
-/* "roughtimed", whatever its path. */
-const char *stage_name(enum stage_program program);
+bool stage_has_program(const char *name);
 
 /* DIRECTORY/NAME; returns buf. */
 char *

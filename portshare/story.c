@@ -58,6 +58,7 @@ static bool (*const chapters[])(struct story *s) = {
 	story_gap,
 	story_repair,
 	story_guard,
+	story_guard_gap,
 	story_books,
 };
 
@@ -65,16 +66,14 @@ static bool (*const chapters[])(struct story *s) = {
 static bool
 make_key(struct story *s)
 {
-	char path[PATH_MAX];
-	const char *const generate[] = { "generate", "-o",
-		stage_path(path, &s->stage, "story.key"), NULL };
-	const char *const show[] = { "public", path, NULL };
+	const char *const generate[] = { "roughtime-keys", "generate", "-o",
+		"story.key", NULL };
+	const char *const show[] = { "roughtime-keys", "public", "story.key",
+		NULL };
 
-	if (player_run(NULL, &s->stage, LAB_SERVER, STAGE_KEYS, generate,
-		&s->out) < 0 ||
+	if (player_run(NULL, &s->stage, LAB_SERVER, generate, &s->out) < 0 ||
 	    s->out.status != 0 ||
-	    player_run(NULL, &s->stage, LAB_SERVER, STAGE_KEYS, show, &s->out) <
-		0 ||
+	    player_run(NULL, &s->stage, LAB_SERVER, show, &s->out) < 0 ||
 	    s->out.status != 0) {
 		log_error("no key for the story: %s", s->out.text);
 		return false;
@@ -164,6 +163,7 @@ finish(struct story *s, bool good)
 		fprintf(stderr, "%s", player_log(&s->proxy));
 	}
 	echo_stop(&s->stranger);
+	(void)player_stop(&s->watcher);
 	(void)player_stop(&s->proxy);
 	(void)player_stop(&s->time);
 	echo_stop(&s->origin);
@@ -188,14 +188,13 @@ run(const struct options *o)
 	if (tale_begin(&s.tale, o->json) == 0 && stage_open(&s.stage) == 0) {
 		s.tale.pause = o->pause && !o->json;
 		watched = o->syscalls;
-		if (watched && s.stage.programs[STAGE_STRACE][0] == '\0') {
+		if (watched && !stage_has_program("strace")) {
 			log_error("--syscalls needs strace(1), which is not "
 				  "installed: apt-get install strace");
 		} else {
-			player_init(
-			    &s.time, &s.stage, STAGE_ROUGHTIMED, watched);
-			player_init(
-			    &s.proxy, &s.stage, STAGE_L4PROXYD, watched);
+			player_init(&s.time, &s.stage, "roughtimed", watched);
+			player_init(&s.watcher, &s.stage, "portshare", false);
+			player_init(&s.proxy, &s.stage, "l4proxyd", watched);
 			status = finish(&s,
 			    make_key(&s) && start_origin(&s) && tell_all(&s));
 		}

@@ -7,51 +7,66 @@
 #include "base/clock.h"
 #include "portshare/story.h"
 
-/* The number of the last line "NAME N" of the log; -1: there is none. */
-static long
-counted(const char *text, const char *name)
-{
-	char line[64];
-	long n = -1;
+#define LAST_LINE "\nkernel_drop_filter_estimated "
 
-	snprintf(line, sizeof line, "\n%s ", name);
-	while ((text = strstr(text, line)) != NULL) {
-		text += strlen(line);
-		n = strtol(text, NULL, 10);
+static size_t
+count_reports(const char *log)
+{
+	size_t n = 0;
+
+	while ((log = strstr(log, LAST_LINE)) != NULL) {
+		log += strlen(LAST_LINE);
+		n++;
 	}
 	return n;
 }
 
-/* Asks until the counters are there: they follow what they count. */
-static bool
-time_has_counted(struct story *s, long *udp, long *tcp)
+const char *
+story_report(struct story *s)
 {
-	uint64_t end = clock_monotonic_ms() + PLAYER_PATIENCE_MS;
-	const char *log;
+	static const char first[] = "\nudp_received ";
+	size_t before = count_reports(player_log(&s->time));
+	const char *last = "", *at;
 
-	do {
-		if (kill(s->time.pid, SIGUSR1) < 0 ||
-		    !player_says(&s->time, "\nkernel_drop_filter_estimated "))
-			return false;
-		log = player_log(&s->time);
-		*udp = counted(log, "udp_sent");
-		*tcp = counted(log, "tcp_sent");
-	} while (
-	    *udp + *tcp < (long)s->asked_time && clock_monotonic_ms() < end);
-	return *udp + *tcp >= (long)s->asked_time;
+	if (kill(s->time.pid, SIGUSR1) < 0 ||
+	    !player_says(&s->time, LAST_LINE, before + 1))
+		return "";
+	for (at = strstr(s->time.text, first); at != NULL;
+	     at = strstr(at + 1, first))
+		last = at;
+	return last;
 }
 
+long
+story_counted(const char *report, const char *name)
+{
+	char line[64];
+	const char *at;
+
+	snprintf(line, sizeof line, "\n%s ", name);
+	at = strstr(report, line);
+	return at != NULL ? strtol(at + strlen(line), NULL, 10) : -1;
+}
+
+/* Asked until it is there: counters follow what they count. */
 static bool
 time_servers(struct story *s)
 {
-	long udp = -1, tcp = -1;
-	bool good;
+	uint64_t end = clock_monotonic_ms() + PLAYER_PATIENCE_MS;
+	const char *report;
+	long udp, tcp;
 
 	tale_typed(&s->tale, "kill -USR1 $(pidof roughtimed)");
-	good = time_has_counted(s, &udp, &tcp);
-	(void)player_quote(&s->time, &s->tale, "p_received ");
-	(void)player_quote(&s->time, &s->tale, "p_sent ");
-	return tale_check(&s->tale, good && udp > 0 && tcp > 0,
+	do {
+		report = story_report(s);
+		udp = story_counted(report, "udp_sent");
+		tcp = story_counted(report, "tcp_sent");
+	} while (udp + tcp < (long)s->asked_time && !tale_interrupted() &&
+	    clock_monotonic_ms() < end);
+	(void)tale_quoted(&s->tale, report, "p_received ");
+	(void)tale_quoted(&s->tale, report, "p_sent ");
+	return tale_check(&s->tale,
+	    udp > 0 && tcp > 0 && udp + tcp >= (long)s->asked_time,
 	    "the time server answered what was asked of it, %ld over UDP and "
 	    "%ld over TCP",
 	    udp, tcp);
@@ -77,17 +92,14 @@ row(const char *text, const char *application, const char *what)
 static bool
 proxys(struct story *s)
 {
-	char path[PATH_MAX];
-	const char *const argv[] = { "-s",
-		stage_path(path, &s->stage, "l4proxyd.sock"), "counters",
-		NULL };
+	const char *const argv[] = { "l4proxyctl", "-s", "l4proxyd.sock",
+		"counters", NULL };
 	uint64_t end = clock_monotonic_ms() + PLAYER_PATIENCE_MS;
 	struct tale *told = &s->tale;
 	long n;
 
 	do {
-		if (player_run(told, &s->stage, LAB_SERVER, STAGE_CTL, argv,
-			&s->out) < 0)
+		if (player_run(told, &s->stage, LAB_SERVER, argv, &s->out) < 0)
 			return false;
 		n = row(s->out.text, "customer-udp", "from clients");
 		told = NULL; /* typed once */

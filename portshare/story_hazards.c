@@ -46,8 +46,9 @@ stranger_answers(struct story *s)
 	    "the customer's datagram is answered by \"%s\"", reply);
 }
 
+/* Somebody else binds and takes all; the watcher is to call it `event`. */
 static bool
-steals(struct story *s, unsigned int uid, const char *who)
+steals(struct story *s, unsigned int uid, const char *who, const char *event)
 {
 	int error = intrude(s, SOCK_UDP, uid);
 	bool all = tale_check(&s->tale, error == 0,
@@ -55,8 +56,43 @@ steals(struct story *s, unsigned int uid, const char *who)
 		       error == 0 ? "success" : strerror(error)) &&
 	    stranger_answers(s);
 
+	if (all) {
+		all = player_says(&s->watcher, event, 1);
+		(void)player_quote(&s->watcher, &s->tale, event);
+		all = tale_check(
+		    &s->tale, all, "the watcher tells of it, and who it is");
+	}
 	echo_stop(&s->stranger);
 	return all;
+}
+
+static bool
+start_watcher(struct story *s)
+{
+	char place[ADDR_STR_LEN];
+	const char *const words[] = { "portshare", "watch", "udp",
+		story_place(place, s, s->stage.customer), NULL };
+
+	return player_start(&s->watcher, &s->tale, words) == 0 &&
+	    tale_check(&s->tale, player_says(&s->watcher, "watching", 1),
+		"the watcher watches");
+}
+
+static bool
+strangers_come(struct story *s)
+{
+	if (!steals(s, geteuid(), "a second program", ": steal: ") ||
+	    !story_customer_answers(s, SOCK_UDP))
+		return false;
+	if (s->stage.lab.kind != LAB_ROOT) {
+		tale_say(&s->tale,
+		    "(The same by another user is left out: only root can be "
+		    "another user.)");
+		return true;
+	}
+	return steals(s, other_user(), "a program of the user games",
+		   ": hijack: ") &&
+	    story_customer_answers(s, SOCK_UDP);
 }
 
 bool
@@ -67,23 +103,12 @@ story_strangers(struct story *s)
 	    "Back to SO_REUSEADDR. It stays set, and it asks nobody who they "
 	    "are. Of two sockets at the same address the newest takes every "
 	    "datagram: a second proxy that was started by mistake, or a "
-	    "program of any other user.");
-	if (!story_raise(s, "open", false) ||
-	    !story_customer_answers(s, SOCK_UDP) ||
-	    !steals(s, geteuid(), "a second program") ||
-	    !story_customer_answers(s, SOCK_UDP))
-		return false;
-	if (s->stage.lab.kind != LAB_ROOT)
-		tale_say(&s->tale,
-		    "(The same by another user is left out: "
-		    "only root can be another user.)");
-	else if (!steals(s, other_user(), "a program of the user games") ||
-	    !story_customer_answers(s, SOCK_UDP))
-		return false;
-	tale_say(&s->tale,
-	    "No error, no line in any log. portshare watch "
-	    "would have told.");
-	return true;
+	    "program of any other user. Neither server notices.");
+	return story_raise(s, "open", false) &&
+	    story_customer_answers(s, SOCK_UDP) && start_watcher(s) &&
+	    strangers_come(s) &&
+	    tale_check(&s->tale, player_stop(&s->watcher) == 2,
+		"the watcher ends with the status for that");
 }
 
 bool
@@ -94,8 +119,8 @@ story_gap(struct story *s)
 	    "While the proxy is away, for a restart or for good, its "
 	    "customer's datagrams have somewhere to go: the wildcard. The "
 	    "customer's clients reach the time server.");
-	(void)player_stop(&s->proxy);
-	return story_who(s, "udp", s->stage.customer, &s->time) &&
+	return story_stop(s, &s->proxy) &&
+	    story_who(s, "udp", s->stage.customer, &s->time) &&
 	    story_time_answers(s, s->stage.customer, "--udp");
 }
 

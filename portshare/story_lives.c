@@ -54,8 +54,7 @@ tell_life(struct story *s, const struct player *p, const char *what,
 		!follow(k, first, steps, n, NULL, NULL)))
 		first++;
 	if (first < k->n)
-		(void)follow(
-		    k, first, steps, n, &s->tale, stage_name(p->program));
+		(void)follow(k, first, steps, n, &s->tale, p->name);
 	return tale_check(&s->tale, first < k->n,
 	    "such a socket was seen, and the calls came in this order");
 }

@@ -23,12 +23,13 @@ story_time_server(struct story *s)
 static bool
 is_refused(struct story *s, const char *protocol)
 {
+	const char *const start[] = { "l4proxyd", "-c", "l4proxyd.yaml", NULL };
 	char words[64], place[ADDR_STR_LEN];
 	bool told;
 
-	if (player_start(&s->proxy, &s->tale, NULL) < 0)
+	if (player_start(&s->proxy, &s->tale, start) < 0)
 		return false;
-	(void)player_says(&s->proxy, "1 worker\n");
+	(void)player_says(&s->proxy, "1 worker\n", 1);
 	story_calls(s);
 	snprintf(words, sizeof words, " %s %s", protocol,
 	    story_place(place, s, s->stage.customer));
@@ -43,7 +44,7 @@ bool
 story_refusal(struct story *s)
 {
 	char place[ADDR_STR_LEN];
-	const char *const argv[] = { "predict", "udp",
+	const char *const argv[] = { "portshare", "predict", "udp",
 		story_place(place, s, s->stage.customer), NULL };
 
 	tale_chapter(&s->tale, "A customer wants the same port");
@@ -103,7 +104,7 @@ bool
 story_tcp_half(struct story *s)
 {
 	char place[ADDR_STR_LEN];
-	const char *const argv[] = { "predict", "tcp",
+	const char *const argv[] = { "portshare", "predict", "tcp",
 		story_place(place, s, s->stage.customer), "--flags",
 		"reuseaddr", NULL };
 
@@ -112,8 +113,8 @@ story_tcp_half(struct story *s)
 	    "Roughtime speaks TCP too (RFC 10049), and the customer wants "
 	    "TCP port %u as well. Both servers still set SO_REUSEADDR.",
 	    s->stage.port);
-	(void)player_stop(&s->proxy);
-	if (!story_write(s, "open", true, STORY_PROXY) || !is_refused(s, "tcp"))
+	if (!story_stop(s, &s->proxy) ||
+	    !story_write(s, "open", true, STORY_PROXY) || !is_refused(s, "tcp"))
 		return false;
 	tale_say(&s->tale,
 	    "Same option, same addresses, another answer: for TCP "

@@ -24,7 +24,7 @@ write_file(struct story *s, const struct player *p, const char *text)
 {
 	char name[64];
 
-	snprintf(name, sizeof name, "%s.yaml", stage_name(p->program));
+	snprintf(name, sizeof name, "%s.yaml", p->name);
 	return stage_write(&s->stage, name, text) == 0;
 }
 
@@ -33,12 +33,16 @@ static void
 sharing(char text[static TALE_LEN], const struct story *s, const char *mode,
     const char *path_key)
 {
+	bool fails = s->fail != NULL && strcmp(path_key, "socket") == 0;
+
 	if (strcmp(mode, "guarded") == 0)
 		snprintf(text, TALE_LEN,
 		    "sharing:\n"
 		    "  mode: guarded\n"
-		    "  %s: %s/guard.sock\n",
-		    path_key, s->stage.directory);
+		    "  %s: %s/guard.sock\n"
+		    "%s%s%s",
+		    path_key, s->stage.directory, fails ? "  fail: " : "",
+		    fails ? s->fail : "", fails ? "\n" : "");
 	else
 		snprintf(text, TALE_LEN, "sharing: {mode: %s}\n", mode);
 }
@@ -129,50 +133,60 @@ bool
 story_start(struct story *s, struct player *p, const char *const repair[])
 {
 	const char *ready = p == &s->time ? ", hash: " : "1 worker\n";
+	const char *words[PLAYER_ARGS];
+	char config[64];
+	size_t n = 0;
 	bool up;
 
-	if (player_start(p, &s->tale, repair) < 0)
+	for (; repair != NULL && repair[n] != NULL && n < PLAYER_ARGS - 4; n++)
+		words[n] = repair[n];
+	snprintf(config, sizeof config, "%s.yaml", p->name);
+	words[n++] = p->name;
+	words[n++] = "-c";
+	words[n++] = config;
+	words[n] = NULL;
+	if (player_start(p, &s->tale, words) < 0)
 		return false;
-	up = player_says(p, ready);
+	up = player_says(p, ready, 1);
 	story_calls(s);
 	if (!up)
 		(void)player_quote(p, &s->tale, "error: ");
-	return tale_check(&s->tale, up, "%s is up", stage_name(p->program));
+	return tale_check(&s->tale, up, "%s is up", p->name);
 }
 
-void
-story_stop(struct story *s)
+bool
+story_stop(struct story *s, struct player *p)
 {
-	char typed[64];
-	size_t len;
+	char typed[32];
+	int status;
 
-	len = (size_t)snprintf(typed, sizeof typed, "kill");
-	if (s->time.pid != 0)
-		len += (size_t)snprintf(
-		    typed + len, sizeof typed - len, " %ld", (long)s->time.pid);
-	if (s->proxy.pid != 0)
-		(void)snprintf(typed + len, sizeof typed - len, " %ld",
-		    (long)s->proxy.pid);
+	if (p->pid == 0)
+		return true;
+	snprintf(typed, sizeof typed, "kill %ld", (long)p->pid);
 	tale_typed(&s->tale, typed);
-	(void)player_stop(&s->proxy);
-	(void)player_stop(&s->time);
+	status = player_stop(p);
 	story_calls(s);
 	s->asked_time = s->asked_datagrams = s->asked_streams = 0;
+	return tale_check(&s->tale, status == 0, "%s has ended", p->name);
+}
+
+bool
+story_stop_both(struct story *s)
+{
+	return story_stop(s, &s->proxy) && story_stop(s, &s->time);
 }
 
 bool
 story_raise(struct story *s, const char *mode, bool tcp)
 {
-	story_stop(s);
-	return story_write(s, mode, tcp, STORY_SHARING) &&
+	return story_stop_both(s) && story_write(s, mode, tcp, STORY_SHARING) &&
 	    story_start(s, &s->time, NULL) && story_start(s, &s->proxy, NULL);
 }
 
 bool
 story_predict(struct story *s, const char *const argv[], const char *words)
 {
-	if (player_run(
-		&s->tale, &s->stage, LAB_SERVER, STAGE_SELF, argv, &s->out) < 0)
+	if (player_run(&s->tale, &s->stage, LAB_SERVER, argv, &s->out) < 0)
 		return false;
 	tale_printed(&s->tale, s->out.text);
 	if (geteuid() != 0) /* the flags of the holder are not shown to us */
@@ -196,7 +210,7 @@ names_winner(const struct story *s, const struct player *winner)
 	at += strlen(before);
 	snprintf(line, sizeof line, "%.*s", (int)strcspn(at, "\n"), at);
 	snprintf(owner, sizeof owner, "pid %ld (%s)", (long)winner->pid,
-	    stage_name(winner->program));
+	    winner->name);
 	snprintf(where, sizeof where, " on %s:%u,",
 	    winner == &s->proxy ? s->stage.customer : "0.0.0.0", s->stage.port);
 	return strstr(line, geteuid() == 0 ? owner : where) != NULL;
@@ -207,15 +221,14 @@ story_who(struct story *s, const char *protocol, const char *address,
     const struct player *winner)
 {
 	char place[ADDR_STR_LEN];
-	const char *const argv[] = { "who", protocol,
+	const char *const argv[] = { "portshare", "who", protocol,
 		story_place(place, s, address), NULL };
 
-	if (player_run(
-		&s->tale, &s->stage, LAB_SERVER, STAGE_SELF, argv, &s->out) < 0)
+	if (player_run(&s->tale, &s->stage, LAB_SERVER, argv, &s->out) < 0)
 		return false;
 	tale_printed(&s->tale, s->out.text);
 	return tale_check(&s->tale, names_winner(s, winner), "%s %s is %s's",
-	    protocol, place, stage_name(winner->program));
+	    protocol, place, winner->name);
 }
 
 /* Of a good answer the line with the time, of another what is wrong. */
@@ -231,12 +244,12 @@ bool
 story_time_answers(struct story *s, const char *address, const char *transport)
 {
 	char place[ADDR_STR_LEN];
-	const char *const argv[] = { "query", story_place(place, s, address),
-		s->public_key, transport, NULL };
+	const char *const argv[] = { "roughtime", "query",
+		story_place(place, s, address), s->public_key, transport,
+		NULL };
 
 	s->asked_time++;
-	if (player_run(&s->tale, &s->stage, LAB_CLIENT, STAGE_ROUGHTIME, argv,
-		&s->out) < 0)
+	if (player_run(&s->tale, &s->stage, LAB_CLIENT, argv, &s->out) < 0)
 		return false;
 	tell_answer(s);
 	story_calls(s);
@@ -244,6 +257,21 @@ story_time_answers(struct story *s, const char *address, const char *transport)
 	    s->out.status == 0 && strstr(s->out.text, "(verified)") != NULL,
 	    "%s answers %s with the time, signed and verified", place,
 	    transport + 2);
+}
+
+bool
+story_time_is_silent(struct story *s, const char *address)
+{
+	char place[ADDR_STR_LEN];
+	const char *const argv[] = { "roughtime", "query",
+		story_place(place, s, address), s->public_key, "--udp",
+		"--timeout", "1", NULL };
+
+	if (player_run(&s->tale, &s->stage, LAB_CLIENT, argv, &s->out) < 0)
+		return false;
+	tale_printed(&s->tale, s->out.text);
+	return tale_check(
+	    &s->tale, s->out.status == 2, "nobody answers at udp %s", place);
 }
 
 bool

@@ -59,11 +59,22 @@ story_dispatch(struct story *s)
 	    story_customer_answers(s, SOCK_TCP) && story_keeps_out(s, SOCK_UDP);
 }
 
+/* Which is seen to by a process beside the proxy, a moment after its bind. */
+static bool
+is_closed_again(struct story *s)
+{
+	static const char words[] = ": bound, and closed";
+	bool closed = player_says(&s->proxy, words, 1);
+
+	(void)player_quote(&s->proxy, &s->tale, words);
+	return tale_check(&s->tale, closed, "the window is closed");
+}
+
 bool
 story_repair(struct story *s)
 {
 	char place[ADDR_STR_LEN];
-	const char *const words[] = { "repair", "udp", "--for",
+	const char *const words[] = { "portshare", "repair", "udp", "--for",
 		story_place(place, s, s->stage.customer), "--", NULL };
 
 	if (s->stage.lab.kind != LAB_ROOT)
@@ -74,11 +85,11 @@ story_repair(struct story *s)
 	    "one binds, at no other time. So they need not stay. The time "
 	    "server runs without any flag, as in the beginning; it is lent "
 	    "one from outside while the proxy binds, and goes on serving.");
-	story_stop(s);
-	return story_write(s, "off", false, STORY_SILENT) &&
+	return story_stop_both(s) &&
+	    story_write(s, "off", false, STORY_SILENT) &&
 	    story_start(s, &s->time, NULL) &&
 	    story_write(s, "open", false, STORY_SILENT) &&
-	    story_start(s, &s->proxy, words) &&
+	    story_start(s, &s->proxy, words) && is_closed_again(s) &&
 	    story_who(s, "udp", s->stage.customer, &s->proxy) &&
 	    tale_check(&s->tale, strstr(s->out.text, "no sharing flag") != NULL,
 		"the time server carries no flag again") &&
@@ -108,4 +119,47 @@ story_guard(struct story *s)
 	return story_keeps_out(s, SOCK_UDP) && story_keeps_out(s, SOCK_TCP) &&
 	    story_customer_answers(s, SOCK_UDP) &&
 	    story_customer_answers(s, SOCK_TCP);
+}
+
+/* The proxy leaves and comes back; `name` counts what came meanwhile. */
+static bool
+bridges_the_gap(struct story *s, const char *name)
+{
+	const char *report;
+	bool counted;
+
+	if (!story_stop(s, &s->proxy) ||
+	    !tale_check(&s->tale, player_says(&s->time, ") is gone", 1),
+		"the time server knows that the proxy has gone") ||
+	    !story_time_is_silent(s, s->stage.customer) ||
+	    !story_time_answers(s, s->stage.time, "--udp"))
+		return false;
+	tale_typed(&s->tale, "kill -USR1 $(pidof roughtimed)");
+	report = story_report(s);
+	(void)tale_quoted(&s->tale, report, name);
+	counted = story_counted(report, name) > 0;
+	return tale_check(&s->tale, counted,
+		   "the time server has counted what was not for it") &&
+	    story_start(s, &s->proxy, NULL) &&
+	    story_customer_answers(s, SOCK_UDP) &&
+	    story_customer_answers(s, SOCK_TCP);
+}
+
+bool
+story_guard_gap(struct story *s)
+{
+	tale_chapter(&s->tale, "The guard, and the gap");
+	tale_say(&s->tale,
+	    "Each knows what the other has. While the proxy is away the time "
+	    "server answers nothing that comes to the customer's address.");
+	if (!bridges_the_gap(s, "udp_drop_foreign"))
+		return false;
+	tale_say(&s->tale,
+	    "Or such packets do not even reach it: it holds a copy of the "
+	    "proxy's sockets, which lets nothing in while the proxy is away, "
+	    "and gives them back.");
+	s->fail = "closed";
+	return story_raise(s, "guarded", true) &&
+	    story_time_answers(s, s->stage.time, "--tcp") &&
+	    bridges_the_gap(s, "kept_drop");
 }

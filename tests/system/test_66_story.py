@@ -1,4 +1,5 @@
 """portshare story: it comes out as told, and a spoiled step ends it."""
+import contextlib
 import json
 import os
 import pathlib
@@ -127,19 +128,20 @@ def test_a_stream_sockets_life(told):
 
 
 def test_the_refusal_is_a_bind_that_fails(told):
-    """One of a datagram socket, later one of a stream socket; then those who
-    ask the guard first try."""
+    """One of a datagram socket, later one of a stream socket; then those of
+    a newcomer that asks the guard when it has seen that it must."""
     refused = of(told, "call", call="bind", result="EADDRINUSE")
     assert {c["process"] for c in refused} == {"l4proxyd"}
-    assert [c["chapter"] for c in refused] == [
-        chapter_of(told, "wants the same port"),
-        chapter_of(told, "other half"),
-        *[chapter_of(told, "The guard")] * 2]
+    at = [c["chapter"] for c in refused]
+    assert at[:2] == [chapter_of(told, "wants the same port"),
+                      chapter_of(told, "other half")]
+    assert set(at[2:]) == {chapter_of(told, "The guard: two"),
+                           chapter_of(told, "The guard, and the gap")}
 
 
 def test_the_guard_leaves_no_flag(told, as_root):
     """What each sets for a bind it clears, on both sockets of each."""
-    last, at = {}, chapter_of(told, "The guard")
+    last, at = {}, chapter_of(told, "The guard: two")
     for c in of(told, "call", call="setsockopt", chapter=at):
         fd, _, name, value = c["arguments"].split(", ")[:4]
         if name == "SO_REUSEPORT":
@@ -206,16 +208,15 @@ def house(tmp_path):
     def make(**spoiled):
         for name in PROGRAMS:
             (tmp_path / name).symlink_to(harness.BUILD / name)
-        # what beside portshare means is told by where it really is
-        (tmp_path / "portshare").unlink()
-        shutil.copy(harness.BUILD / "portshare", tmp_path / "portshare")
+        # where it really lies says what is beside it
+        shutil.copy(harness.BUILD / "portshare", tmp_path / "teller")
         for name, script in spoiled.items():
             path = tmp_path / name.replace("_", "-")
             path.unlink()
             path.write_text(f"#!/bin/sh\nreal={harness.BUILD}/{path.name}\n"
                             f"{script}\n")
             path.chmod(0o755)
-        return tmp_path / "portshare"
+        return tmp_path / "teller"
     return make
 
 
@@ -235,11 +236,12 @@ if os.fork() == 0:
     s.sendto(b"somebody else: " + text, client)
 '"""
 
-def second_open():
+def second(mode, other):
     """The second start for UDP alone in this mode is one in another."""
-    return """count=$(dirname "$2")/$(basename "$0").count
-grep -q "mode: open" "$2" && ! grep -q tcp/ "$2" && echo >> "$count"
-[ "$(cat "$count" 2>/dev/null | wc -l)" = 2 ] && sed -i s/open/reuseport/ "$2"
+    return f"""count=$(dirname "$2")/$(basename "$0").count
+grep -q "mode: {mode}" "$2" && ! grep -q tcp/ "$2" && echo >> "$count"
+[ "$(cat "$count" 2>/dev/null | wc -l)" = 2 ] &&
+    sed -i "s/mode: {mode}/mode: {other}/" "$2"
 exec $real "$@"
 """
 
@@ -251,6 +253,26 @@ SPOILED = {
         (dict(roughtime="echo bad; exit 3"), "signed and verified"),
     "a client that only says so":
         (dict(roughtime="echo good"), "signed and verified"),
+    "a prediction that errs":
+        (dict(portshare='[ $1 != predict ] || { echo will bind; exit 0; }; '
+                        'exec $real "$@"'), "predict knows it"),
+    "a prediction for another reason":
+        (dict(portshare='[ $1 != predict ] || { echo bad luck; exit 2; }; '
+                        'exec $real "$@"'), "predict knows it"),
+    "a watcher who sees nothing":
+        (dict(portshare='[ $1 != watch ] || { echo watching; exec '
+                        'sleep 2; }; exec $real "$@"'),
+         "the watcher tells of it"),
+    "a watcher who mistakes a hijack for a steal":
+        (dict(portshare='[ $1 != watch ] || { echo watching; '
+                        'echo ": steal: "; exec sleep 2; }; exec $real "$@"'),
+         "the watcher tells of it"),
+    "a repair that leaves the flag":
+        (dict(roughtimed=second("off", "open"),
+              portshare='[ $1 != repair ] || { echo ": bound, and closed"; '
+                        'while [ $1 != -- ]; do shift; done; shift; '
+                        'exec "$@"; }; exec $real "$@"'),
+         "the time server carries no flag again"),
     "no collision":
         (dict(l4proxyd='sed -i "s/udp\\/2002/udp\\/2003/" "$2"; '
                        'exec $real "$@"'),
@@ -279,7 +301,8 @@ SPOILED = {
               roughtimed=with_mode("dispatch", "reuseport")),
          "by the program's choice"),
     "a stranger who is not let in":
-        (dict(l4proxyd=second_open(), roughtimed=second_open()),
+        (dict(l4proxyd=second("open", "reuseport"),
+              roughtimed=second("open", "reuseport")),
          "a second program binds the customer's address too: Address already"),
     "a guard who lets others in":
         (dict(l4proxyd=with_mode("guarded", "reuseport"),
@@ -323,15 +346,12 @@ def test_without_strace_it_says_how_to_get_it(house):
 
 
 def daemons_of(directory):
-    """Processes whose command line names the story's directory."""
+    """Processes that live in the story's directory."""
     found = []
-    for p in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            line = p.read_bytes()
-        except OSError:
-            continue
-        if bytes(directory) in line:
-            found.append(p.parent.name)
+    for p in pathlib.Path("/proc").glob("[0-9]*/cwd"):
+        with contextlib.suppress(OSError):
+            if os.readlink(p).startswith(str(directory)):
+                found.append(p.parent.name)
     return found
 
 
@@ -398,25 +418,26 @@ def checkout(tmp_path):
                       "PATH": f"{commands}:{os.environ['PATH']}"}
 
 
-def test_run_tells_the_story_twice_in_a_row(checkout):
+def run_it(checkout, *argv):
     tree, env = checkout
-    for _ in range(2):
-        p = subprocess.run([tree / "run"], text=True, env=env,
-                           stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                           stderr=subprocess.PIPE, timeout=LIMIT_S)
-        assert p.returncode == 0, p.stderr + p.stdout
-        assert "As told: " in p.stdout and "./run serve" in p.stdout
+    p = subprocess.run([tree / "run", *argv], text=True, env=env,
+                       stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                       stderr=subprocess.PIPE, timeout=LIMIT_S)
     assert not (tree / "var").exists()
+    return p
 
 
-def test_run_passes_options_and_failures_on(checkout):
-    tree, env = checkout
-    p = subprocess.run([tree / "run", "--json"], env=env, check=True,
-                       stdout=subprocess.PIPE, timeout=LIMIT_S)
+def test_run_tells_the_story_twice_in_a_row(checkout):
+    p = run_it(checkout)
+    assert p.returncode == 0, p.stderr + p.stdout
+    assert "As told: " in p.stdout and "./run serve" in p.stdout
+    p = run_it(checkout, "--json")
+    assert p.returncode == 0, p.stderr + p.stdout
     assert json.loads(p.stdout)["as_told"]
-    p = subprocess.run([tree / "run", "nonsense"], env=env, text=True,
-                       stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                       timeout=LIMIT_S)
+
+
+def test_run_passes_failures_on(checkout):
+    p = run_it(checkout, "nonsense")
     assert p.returncode == 1 and "./run serve" not in p.stdout
     assert "takes no nonsense" in p.stderr
 

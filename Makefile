@@ -37,11 +37,11 @@ FOUND := $(foreach p,$(OPTIONAL),$(shell pkg-config --exists $(p) && echo $(p)))
 ABSENT := $(filter-out $(FOUND),$(OPTIONAL))
 HAVE := $(foreach p,$(FOUND),-DHAVE_$(shell echo $(p) | tr a-z- A-Z_))
 
-# The programs of net/dispatch and net/fastpath are compiled for the kernel's
-# BPF machine, which clang can do, and are embedded in the daemon.
+# The programs of net/dispatch, net/fastpath and net/tracer are compiled for the
+# kernel's BPF machine, which clang can do, and are embedded where they are used.
 CLANG ?= clang
 BPF_CLANG := $(and $(filter libbpf,$(FOUND)),$(shell command -v $(CLANG)))
-HAVE += $(if $(BPF_CLANG),-DHAVE_DISPATCH -DHAVE_FASTPATH)
+HAVE += $(if $(BPF_CLANG),-DHAVE_DISPATCH -DHAVE_FASTPATH -DHAVE_TRACER)
 ABSENT += $(if $(shell command -v $(CLANG)),,$(CLANG))
 
 ifneq ($(MAKECMDGOALS),clean)
@@ -99,7 +99,7 @@ $(OBJ)/%.bpf.o: %.bpf.c $(FLAGS)
 $(OBJ)/net/fastpath.bpf.o: BPF_FLAGS += -mcpu=v3
 
 # .incbin looks for the object from there.
-EMBEDDING := $(OBJ)/net/dispatch.o $(OBJ)/net/fastpath.o
+EMBEDDING := $(patsubst %,$(OBJ)/net/%.o,dispatch fastpath tracer)
 $(EMBEDDING): CFLAGS_ALL += -Wa,-I$(OBJ)
 $(EMBEDDING): %.o: $(if $(BPF_CLANG),%.bpf.o)
 

@@ -94,6 +94,7 @@ struct question {
 	bool ours; /* the table was there */
 	struct dispatch_entry entry;
 	bool found; /* a rule: `entry` */
+	bool closed; /* where its sockets are gone: refused */
 };
 
 static bool
@@ -115,6 +116,7 @@ read_rules(struct question *q, int map)
 	q->ours = true;
 	e = dispatch_find(&t->bank[t->active & 1], &key, addr_port(q->to));
 	q->found = e != NULL;
+	q->closed = t->closed != 0;
 	if (e != NULL)
 		q->entry = *e;
 }
@@ -151,7 +153,7 @@ read_map(struct question *q, struct chosen_program *p, uint32_t id, bool rules)
 	close(map);
 }
 
-/* A rule whose sockets are all closed passes, as the program does. */
+/* As the program does, also where a rule's sockets are all gone. */
 static enum chosen_kind
 kind_of(const struct question *q, const struct chosen_program *p)
 {
@@ -160,8 +162,11 @@ kind_of(const struct question *q, const struct chosen_program *p)
 	if (!q->found)
 		return CHOSEN_PASSES;
 	if (q->entry.sockets == 0)
-		return CHOSEN_REFUSES;
-	return p->n > 0 ? CHOSEN_SOCKET : CHOSEN_PASSES;
+		return q->entry.slot == DISPATCH_PASS ? CHOSEN_PASSES
+						      : CHOSEN_REFUSES;
+	if (p->n > 0)
+		return CHOSEN_SOCKET;
+	return q->closed ? CHOSEN_REFUSES : CHOSEN_PASSES;
 }
 
 static void

@@ -145,6 +145,7 @@ add(struct scan *s, const uint8_t *body, size_t len)
 	p->uid = m.idiag_uid;
 	p->inode = m.idiag_inode;
 	p->cookie = read_cookie(&m);
+	p->queued = m.idiag_rqueue;
 	p->listening =
 	    m.idiag_state == (s->proto == SOCK_UDP ? TCP_CLOSE : TCP_LISTEN);
 	p->v6only = read_v6only(body + sizeof m, len - sizeof m);

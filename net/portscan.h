@@ -23,6 +23,7 @@ struct portscan_socket {
 	unsigned int device; /* SO_BINDTODEVICE's index, 0: any */
 	unsigned long inode;
 	uint64_t cookie; /* SO_COOKIE: never given twice */
+	uint32_t queued; /* UDP: bytes not read. LISTEN: not accepted */
 	bool listening; /* TCP: LISTEN. UDP: unconnected */
 	bool v6only; /* IPv6: leaves IPv4 to others */
 	pid_t pid; /* 0: owner not visible to us */

@@ -90,6 +90,8 @@ read_option(struct place *p, bool predicts, int c)
 		return place_read_uid(&p->uid, optarg);
 	else if (c == 'r' && !predicts)
 		return read_from(p, optarg);
+	else if (c == 'p' && !predicts)
+		p->probe = true;
 	else
 		return command_usage("not an option of this command", "");
 	return COMMAND_GOOD;
@@ -139,6 +141,7 @@ place_parse(struct place *p, bool predicts, int argc, char **argv)
 		{ "uid", required_argument, NULL, 'u' },
 		{ "device", required_argument, NULL, 'd' },
 		{ "from", required_argument, NULL, 'r' },
+		{ "probe", no_argument, NULL, 'p' },
 		{ "json", no_argument, NULL, 'j' },
 		{ "help", no_argument, NULL, 'h' },
 		{ 0 },

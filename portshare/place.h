@@ -14,6 +14,7 @@ struct place {
 	unsigned int uid; /* predict: the newcomer's creator */
 	unsigned int device; /* index, 0: not given */
 	struct addr from; /* who: the sender; family 0: not given */
+	bool probe; /* who: send something, and see */
 	bool json, help;
 };
 

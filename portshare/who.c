@@ -1,5 +1,5 @@
 /* `portshare who`: which live socket gets a datagram, or a connection. */
-#include "portshare/who.h"
+#include "portshare/who_probe.h"
 
 #include <errno.h>
 #include <ifaddrs.h>
@@ -138,6 +138,29 @@ who_tie(const struct who *w)
 	return w->named_n > 1 ? PORTRULES_GROUP : PORTRULES_ONLY;
 }
 
+/* What was found out, told; the status. */
+static int
+answer(struct who *w)
+{
+	static struct who_probe probe;
+	const struct place *p = w->place;
+	bool probed = false;
+
+	chosen_owners(&w->chosen);
+	if (p->probe) {
+		probed = who_probe_run(&probe, w) == 0;
+		if (!probed)
+			log_error(
+			    "no probe could be sent: %s", strerror(errno));
+	}
+	(p->json ? who_tell_json : who_tell)(w, probed ? &probe : NULL);
+	if (p->probe && !probed)
+		return COMMAND_FAILED;
+	if (probed && probe.verdict == WHO_PROBE_DIFFERS)
+		return COMMAND_NO;
+	return who_is_heard(w) ? COMMAND_GOOD : COMMAND_NO;
+}
+
 int
 who_command(int argc, char **argv)
 {
@@ -155,14 +178,16 @@ who_command(int argc, char **argv)
 		return command_usage("a packet goes to one address, not to a "
 				     "wildcard",
 		    "");
+	if (p.probe && p.from.sa.sa_family != 0)
+		return command_usage("a probe comes from a port of the "
+				     "kernel's choice: no --from with --probe",
+		    "");
 	if (who_look(&w, &p) < 0) {
 		log_error("the sockets of this host cannot be seen: %s",
 		    strerror(errno));
 		status = COMMAND_FAILED;
 	} else {
-		chosen_owners(&w.chosen);
-		(p.json ? who_tell_json : who_tell)(&w);
-		status = who_is_heard(&w) ? COMMAND_GOOD : COMMAND_NO;
+		status = answer(&w);
 	}
 	who_free(&w);
 	return status;

@@ -31,7 +31,9 @@ bool who_is_heard(const struct who *w);
 enum portrules_level who_level(const struct who *w);
 enum portrules_tie who_tie(const struct who *w);
 
-void who_tell(const struct who *w);
-void who_tell_json(const struct who *w);
+struct who_probe;
+/* `p` NULL: nothing was sent. */
+void who_tell(const struct who *w, const struct who_probe *p);
+void who_tell_json(const struct who *w, const struct who_probe *p);
 
 #endif

@@ -1,7 +1,7 @@
 /* What `portshare who` says. */
 #include <stdio.h>
 
-#include "portshare/who.h"
+#include "portshare/who_probe.h"
 
 #define OTHERS_MAX 8 /* lines about those that do not get it */
 
@@ -102,7 +102,7 @@ tell_rule(const struct who *w)
 }
 
 void
-who_tell(const struct who *w)
+who_tell(const struct who *w, const struct who_probe *p)
 {
 	char name[128];
 	size_t n = 0;
@@ -115,6 +115,8 @@ who_tell(const struct who *w)
 		if (!who_receives(w, i) && n++ < OTHERS_MAX)
 			tell_socket("not:     ", &w->look.found[i]);
 	tell_warnings(w);
+	if (p != NULL)
+		who_probe_tell(p, w);
 }
 
 /* ---- for programs ---- */
@@ -155,7 +157,7 @@ json_programs(const struct who *w)
 }
 
 void
-who_tell_json(const struct who *w)
+who_tell_json(const struct who *w, const struct who_probe *p)
 {
 	json_t *winners = json_array(), *others = json_array(), *o;
 	char address[ADDR_STR_LEN];
@@ -181,6 +183,8 @@ who_tell_json(const struct who *w)
 	json_object_set_new(o, "sk_lookup_programs",
 	    w->chosen.n < 0 ? json_null() : json_integer(w->chosen.n));
 	json_object_set_new(o, "programs", json_programs(w));
+	if (p != NULL)
+		json_object_set_new(o, "probe", who_probe_json(p));
 	json_dumpf(o, stdout, JSON_INDENT(2));
 	putchar('\n');
 	json_decref(o);

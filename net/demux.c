@@ -304,6 +304,18 @@ refuse(const struct demux *d, const struct guard_place *place,
 	return -1;
 }
 
+/* Whether it could join a group that is there, by the rules. */
+static int
+rehearse(const struct demux *d, const struct addr *a, const struct sock_opts *o,
+    size_t queues, int *fds)
+{
+	struct sock_opts opts = *o;
+
+	opts.reuseport = true;
+	opts.owner = &d->guard->setup.owner;
+	return listener_rehearse(SOCK_UDP, a, &opts, queues, fds);
+}
+
 /* Asks first, so that of two who know each other one makes it; and again when
  * the bind says that there is somebody. */
 int
@@ -317,7 +329,7 @@ demux_listen(struct demux *d, const struct addr *a, const struct sock_opts *o,
 	enum sock_step step;
 
 	if (d->guard->setup.rehearse)
-		return listener_rehearse(SOCK_UDP, a, o, queues, fds);
+		return rehearse(d, a, o, queues, fds);
 	if (g != NULL)
 		return use(d, g, o, queues, fds);
 	for (int i = 0; i < 2; i++, wait_ms = GUARD_MEET_MS) {

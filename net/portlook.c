@@ -93,7 +93,7 @@ portlook_newcomer(struct portrules_socket *s, enum sock_proto proto,
 	memset(s, 0, sizeof *s);
 	s->proto = proto;
 	s->local = *a;
-	s->uid = geteuid();
+	s->uid = o->owner != NULL ? *o->owner : geteuid();
 	s->reuseaddr = o->reuseaddr;
 	s->reuseport = o->reuseport;
 	s->v6only = o->v6only && a->sa.sa_family == AF_INET6;

@@ -9,7 +9,7 @@ import harness
 import oracle
 import pytest
 from proxyharness import Origin
-from shareworld import EDGE, KINDS, MARK, PORT, World, start_again
+from shareworld import EDGE, KINDS, MARK, PORT, TIME, World, start_again
 
 
 @pytest.fixture
@@ -139,6 +139,39 @@ def test_both_have_to_name_the_address(world):
     assert p.child.wait(harness.PATIENCE_S) == 1
     p.child = None
     assert "has no group of this very address" in p.log()
+
+
+def rehearses(world, daemon):
+    """A test of its configuration beside the other takes no packet."""
+    subprocess.run([*world.prefix(), daemon.program, "-t", "-c",
+                    daemon.config_path], check=True)
+
+
+def test_reloads_change_the_addresses(world):
+    """One more address, the server's other one, and one less."""
+    t, p = pair(world)
+    t.start()
+    p.write_config(p.config)
+    rehearses(world, p)
+    p.start()
+    more = [*EDGE.values(), TIME[4]]
+    with world.traffic(times=EDGE) as traffic:
+        traffic.wait(5)
+        t.config["listen"] = [{"address": a, "port": PORT} for a in more]
+        t.write_config(t.config)
+        since = t.mark()
+        t.kill(signal.SIGHUP)
+        t.expect_log("reloaded", since)
+        assert p.reload(world.apps(more)) == "reloaded"
+        with world.traffic([("udp", 4), ("tcp", 4)], times=TIME,
+                           edges=TIME) as there:
+            there.wait()
+        assert p.reload(world.apps()) == "reloaded"
+        traffic.wait(5)
+    assert traffic.total("failed") == there.total("failed") == 0, \
+        traffic.told + there.told
+    p.stop()
+    rehearses(world, p)
 
 
 def test_a_stranger_gets_nothing(world):

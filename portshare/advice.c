@@ -15,10 +15,11 @@ set_on_holder(char line[static ADVICE_LEN], const char *flag,
 		    "holder: set %s before its bind and start it anew", flag);
 	else
 		snprintf(line, ADVICE_LEN,
-		    "holder: portshare repair %s --for %s --window 60s, as "
+		    "holder: portshare repair %s --for %s --window 60s%s, as "
 		    "root, and meanwhile start the newcomer",
 		    place_proto_str(p->proto),
-		    addr_format(address, &p->address));
+		    addr_format(address, &p->address),
+		    p->opts.v6only ? " --v6only" : "");
 }
 
 static void

@@ -66,6 +66,8 @@ read_option(struct watch *w, struct options *o, int c)
 		return read_pid(w, optarg);
 	else if (c == 'c')
 		w->command = optarg;
+	else if (c == 'a')
+		w->allow = optarg;
 	else if (c == 'k')
 		w->hook = optarg;
 	else
@@ -122,6 +124,7 @@ read_words(struct watch *w, struct options *o, int argc, char **argv)
 	static const struct option words[] = {
 		{ "pid", required_argument, NULL, 'p' },
 		{ "command", required_argument, NULL, 'c' },
+		{ "allow", required_argument, NULL, 'a' },
 		{ "hook", required_argument, NULL, 'k' },
 		{ "interval", required_argument, NULL, 'i' },
 		{ "window", required_argument, NULL, 'w' },

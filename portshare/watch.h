@@ -58,6 +58,8 @@ struct watch {
 	/* whose sockets are ours; 0 and NULL: of whoever has them at start */
 	pid_t pid;
 	const char *command;
+	const char
+	    *allow; /* names of others that may come, by commas; or NULL */
 	struct watch_known known[WATCH_KNOWN];
 	size_t knowns;
 	uint32_t programs[CHOSEN_PROGRAMS_MAX]; /* there at the start */

@@ -112,6 +112,26 @@ is_named(const struct watch *w, size_t place, const struct portscan_socket *s)
 	    (!p->held || p->uid == s->uid);
 }
 
+/* A name alone would be anybody's: the user is root or ours. */
+static bool
+is_allowed(const struct watch *w, size_t place, const struct portscan_socket *s)
+{
+	size_t len = strlen(s->command);
+	const char *at = w->allow;
+
+	if (at == NULL || len == 0 ||
+	    (s->uid != 0 && s->uid != w->place[place].uid))
+		return false;
+	while ((at = strstr(at, s->command)) != NULL) {
+		bool begins = at == w->allow || at[-1] == ',';
+
+		if (begins && (at[len] == ',' || at[len] == '\0'))
+			return true;
+		at += len;
+	}
+	return false;
+}
+
 /* Without a name, the first of our user that comes to just where ours were. */
 static bool
 is_successor(
@@ -232,8 +252,8 @@ judge(struct watch *w, size_t place, const struct who *a,
 		adopt(w, place, s);
 		return;
 	}
-	if (!p->held)
-		return; /* ours have not come yet */
+	if (!p->held || is_allowed(w, place, s))
+		return; /* ours have not come yet; a friend */
 	if (is_manned(w, place))
 		event = kind_of(w, place, a);
 	else

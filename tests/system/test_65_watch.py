@@ -140,6 +140,23 @@ def test_ours_by_name(as_root, watch):
         w.stop(2)
 
 
+def test_a_friend_may_come(as_root, watch):
+    """By its name and user: the name alone would be anybody's."""
+    port = harness.free_port()
+    with bound(UDP, port, "0.0.0.0", ADDR):
+        w = watch("udp", f"0.0.0.0:{port}", "--allow", "other,l4proxyd")
+        with stranger(UDP, port, flag=ADDR, uid=0, name="l4proxyd"), \
+                stranger(UDP, port, "127.0.0.2", ADDR, name="l4proxyd"):
+            told = w.expect(event="hijack")
+            assert told["to"] == f"127.0.0.2:{port}"
+        w.expect(over=True)
+        with stranger(UDP, port, flag=ADDR, uid=0, name="l4prox"):
+            w.expect(event="specific", over=False)
+        assert {t["to"] for t in w.told() if t["event"] == "hijack"} == {
+            f"127.0.0.2:{port}"}
+        w.stop(2)
+
+
 def test_hook_once_and_window(as_root, tmp_path):
     port = harness.free_port()
     said = tmp_path / "said"

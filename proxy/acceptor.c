@@ -59,16 +59,27 @@ pause_event(struct ev_loop *loop, ev_timer *w, int events)
 	watch_all(w->data, true);
 }
 
-/* The descriptor in reserve takes one client off the queue. */
+/* Clients wait in the queue meanwhile. */
 static void
-out_of_fds(struct acceptor *a, int listener)
+out_of_fds(struct acceptor *a)
+{
+	log_limited(&a->no_fd, LOG_LEVEL_WARNING,
+	    "tcp: no descriptor left, accept pauses; raise the limit of open "
+	    "files or lower tcp_sessions");
+	watch_all(a, false);
+	tally_raise(&a->tally->accept_pauses, 1);
+	ev_timer_stop(a->loop, &a->pause);
+	ev_timer_set(&a->pause, PAUSE_S, 0);
+	ev_timer_start(a->loop, &a->pause);
+}
+
+/* The descriptor in reserve takes one of them off the queue. */
+static void
+refuse_one(struct acceptor *a, int listener)
 {
 	struct addr peer;
 	int fd;
 
-	log_limited(&a->no_fd, LOG_LEVEL_WARNING,
-	    "tcp: no descriptor left, accept pauses; raise the limit of open "
-	    "files or lower tcp_sessions");
 	if (a->reserve_fd >= 0)
 		close(a->reserve_fd);
 	fd = tcp_accept(listener, &peer);
@@ -77,11 +88,6 @@ out_of_fds(struct acceptor *a, int listener)
 		close(fd);
 	}
 	a->reserve_fd = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
-	watch_all(a, false);
-	tally_raise(&a->tally->accept_pauses, 1);
-	ev_timer_stop(a->loop, &a->pause);
-	ev_timer_set(&a->pause, PAUSE_S, 0);
-	ev_timer_start(a->loop, &a->pause);
 }
 
 static void
@@ -96,7 +102,8 @@ accept_fault(struct acceptor *a, int listener)
 	case ENFILE:
 	case ENOBUFS:
 	case ENOMEM:
-		out_of_fds(a, listener);
+		refuse_one(a, listener);
+		out_of_fds(a);
 		return;
 	default: /* of its network, as accept(2) has it */
 		log_limited(&a->fault, LOG_LEVEL_WARNING, "tcp: accept: %m");
@@ -126,9 +133,11 @@ take(struct door *d, int most)
 		else if (a->sniffer != NULL)
 			sniffer_look(
 			    a->sniffer, d->post.service, fd, &peer, &asked);
-		else
-			session_begin(
-			    a->sessions, d->post.service, fd, &peer, &asked);
+		else if (!session_begin(
+			     a->sessions, d->post.service, fd, &peer, &asked)) {
+			out_of_fds(a);
+			return;
+		}
 	}
 }
 

@@ -391,9 +391,9 @@ init(struct session *s, struct sessions *t, struct service *v, int fd,
 	tally_raise(&t->setup.tally->sessions_begun, 1);
 }
 
-void
-session_begin(struct sessions *t, struct service *v, int fd,
-    const struct addr *client, const struct addr *edge)
+static void
+begin(struct sessions *t, struct service *v, int fd, const struct addr *client,
+    const struct addr *edge)
 {
 	/* who its client is will be told, and then whether that may come in */
 	bool later = app_trusts(&v->app, client);
@@ -421,6 +421,15 @@ session_begin(struct sessions *t, struct service *v, int fd,
 	s->entered = true;
 	tally_add(tally, TALLY_BEGUN, 1);
 	session_connect(s, STATUS_CONNECT_FAILED);
+}
+
+bool
+session_begin(struct sessions *t, struct service *v, int fd,
+    const struct addr *client, const struct addr *edge)
+{
+	t->no_fd = false;
+	begin(t, v, fd, client, edge);
+	return !t->no_fd;
 }
 
 /* ---- making and ending ---- */

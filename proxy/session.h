@@ -41,9 +41,10 @@ void sessions_free(struct sessions *t); /* closes what is open, by reset */
 
 /*
  * A client's connection, just accepted on `edge`: closed by reset when it may
- * not come in, else a session that lives on its own. Takes `fd`.
+ * not come in, else a session that lives on its own. Takes `fd`. False: there
+ * was no descriptor for its origin, nor would be for those of more clients.
  */
-void session_begin(struct sessions *t, struct service *v, int fd,
+bool session_begin(struct sessions *t, struct service *v, int fd,
     const struct addr *client, const struct addr *edge);
 
 size_t sessions_open(const struct sessions *t);

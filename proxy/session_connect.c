@@ -49,6 +49,7 @@ connect_event(struct ev_loop *loop, ev_io *io, int events)
 static void
 tell_lack(struct sessions *t)
 {
+	t->no_fd |= errno == EMFILE || errno == ENFILE;
 	if (errno == EADDRNOTAVAIL)
 		log_limited(&t->lack, LOG_LEVEL_WARNING,
 		    "tcp: no local port left towards an origin");

@@ -58,6 +58,7 @@ struct sessions {
 	struct relay_pool *pool;
 	uint64_t ends_ns; /* 0, or when all of them must be gone */
 	struct log_gate lack;
+	bool no_fd; /* for an origin, since session_begin() */
 	ev_prepare release; /* of what is held, before the loop waits */
 	size_t held_count;
 	struct half

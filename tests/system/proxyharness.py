@@ -258,8 +258,9 @@ def echoes(c):
 
 
 def refuses(port):
+    """One that came just in time leaves by a reset: it keeps nobody."""
     try:
-        connect(port).close()
+        reset(connect(port))
     except ConnectionRefusedError:
         return True
     return False

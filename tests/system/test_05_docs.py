@@ -131,7 +131,7 @@ def shell(directory, command):
     path = f"{harness.BUILD}:{os.environ['PATH']}"
     p = subprocess.run(["sh", "-euc", command], cwd=directory, text=True,
                        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                       stderr=subprocess.PIPE, timeout=120,
+                       stderr=subprocess.PIPE, timeout=300,
                        env={**os.environ, "PATH": path})
     assert p.returncode == 0, (command, p.stderr)
     return p.stdout

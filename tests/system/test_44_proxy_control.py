@@ -15,7 +15,8 @@ import time
 import harness
 import pytest
 from proxyharness import (Controlled, Origin, application, connect, echo, idle,
-                          is_reset, is_turned_away, read_all, read_exactly)
+                          is_reset, is_turned_away, read_all, read_exactly,
+                          refuses)
 from udporigin import UdpOrigin
 
 GOOD, USAGE, UNREACHABLE, REFUSED = 0, 1, 2, 3
@@ -113,13 +114,13 @@ def test_applications_as_a_table_and_as_facts(daemon, tcp):
         assert web == {"application": "web", "protocol": "tcp",
                        "ports": str(port), "edges": ["127.0.0.1"],
                        "origins": 2, "live": 1, "begun": 1,
-                       "state": "serving"}
+                       "state": "serving", "path": "sockets"}
         assert udp["ports"] == f"{dns}-{dns + 9}" and udp["live"] == 0
         first, second = table(p.ctl("applications").stdout)
         assert first == {"APPLICATION": "web", "PROTO": "tcp",
                          "PORTS": str(port), "EDGES": "127.0.0.1",
                          "ORIGINS": "2", "LIVE": "1", "TOTAL": "1",
-                         "STATE": "serving"}
+                         "STATE": "serving", "PATH": "sockets"}
         assert second["EDGES"] == "127.0.0.2 +1"
     harness.until(lambda: p.rows("applications", "--app", "web")[0]["live"]
                   == 0, "the session has ended")
@@ -430,14 +431,6 @@ def test_counters_go_on_over_a_reload(daemon, tcp):
 
 
 # -- drain --------------------------------------------------------------------
-
-
-def refuses(port):
-    try:
-        connect(port).close()
-    except ConnectionRefusedError:
-        return True
-    return False
 
 
 def test_a_drained_application_refuses_and_its_sessions_go_on(daemon, tcp):

@@ -179,9 +179,11 @@ def test_udp_flows_of_a_killed_origin_end(tmp_path):
 # -- descriptors ---------------------------------------------------------------
 
 
-def test_a_lack_of_descriptors_hurts_no_live_session(proxy, origin):
+@pytest.mark.parametrize("limit", [120, 121])
+def test_a_lack_of_descriptors_hurts_no_live_session(proxy, origin, limit):
+    """The last one goes to a client in one case, to an origin in the other."""
     p = proxy(origin(), daemon={
-        "workers": 1, "prefix": ("prlimit", "--nofile=120:120")})
+        "workers": 1, "prefix": ("prlimit", f"--nofile={limit}:{limit}")})
 
     def echoes(c):
         c.sendall(b"live")

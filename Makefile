@@ -197,6 +197,10 @@ bench-control: all $(BENCHES)
 bench-ranges: all
 	BUILD='$(abspath $(BUILD))' $(PYTHON) bench/ranges.py --out bench/ranges.md
 
+# As root: the kernel's path for UDP beside nginx, NAT and forwarding.
+bench-fastpath: all $(BENCHES)
+	BUILD='$(abspath $(BUILD))' $(PYTHON) bench/fastpath.py
+
 lint:
 	mandoc -Tlint -Wwarning $(MANS)
 	clang-format --dry-run --Werror $$(git ls-files '*.[ch]')
@@ -219,6 +223,6 @@ install: all
 clean:
 	rm -rf build
 
-.PHONY: bench-ranges all optional check check-unit check-corpus check-system collision fuzz interop bench bench-proxy bench-control lint format install clean
+.PHONY: bench-fastpath bench-ranges all optional check check-unit check-corpus check-system collision fuzz interop bench bench-proxy bench-control lint format install clean
 .SECONDARY:
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

@@ -5,7 +5,8 @@
  * status 1.
  *
  *   udp_load [--flows N] [--window N] [--size BYTES] [--reply BYTES]
- *            [--seconds S] [--source ADDR] [--hold | --probe] ADDR:PORT
+ *            [--seconds S] [--source ADDR] [--hold | --probe | --trips N]
+ *            ADDR:PORT
  *
  * A flow is a source address, counted up from --source: one socket serves
  * them all in batches, so that the generator is not the slower side. What is
@@ -45,6 +46,7 @@ struct head {
 
 struct slot {
 	uint32_t serial;
+	uint32_t trips; /* done */
 	bool waits;
 	uint64_t sent_ns;
 };
@@ -60,6 +62,8 @@ struct load {
 	size_t size, reply;
 	bool hold, probe; /* no load: flows at rest; until one answers */
 	bool again; /* what is answered is asked anew */
+	uint32_t trips; /* a slot ends after so many; 0: with the time */
+	uint32_t ended; /* slots */
 	double seconds;
 	int fd;
 	uint64_t start_ns, end_ns;
@@ -179,7 +183,9 @@ take(struct load *l, unsigned int i, uint64_t now_ns)
 		check(l, i, head.slot);
 	histogram_add(&l->latency, now_ns - s->sent_ns);
 	s->waits = false;
-	if (l->again && now_ns < l->end_ns)
+	if (l->trips > 0 && ++s->trips == l->trips)
+		l->ended++;
+	else if (l->again && now_ns < l->end_ns)
 		put(l, head.slot, now_ns);
 }
 
@@ -297,7 +303,8 @@ run(struct load *l)
 			receive(l);
 	}
 	flush(l);
-	while (now_ns < l->end_ns && !(l->hold && l->received == l->slots)) {
+	while (now_ns < l->end_ns && l->ended < l->slots &&
+	    !(l->hold && l->received == l->slots)) {
 		receive(l);
 		now_ns = clock_monotonic_ns();
 		if (now_ns - look_ns > LOOK_NS) {
@@ -340,7 +347,8 @@ usage(const char *why)
 	fprintf(stderr,
 	    "usage: udp_load [--flows N] [--window N] [--size BYTES] "
 	    "[--reply BYTES] [--seconds S]\n"
-	    "                [--source ADDR] [--hold | --probe] ADDR:PORT %s\n",
+	    "                [--source ADDR] [--hold | --probe | --trips N] "
+	    "ADDR:PORT %s\n",
 	    why);
 	return 2;
 }
@@ -358,6 +366,8 @@ set_option(struct load *l, const char *name, const char *value)
 		l->slots = (uint32_t)number; /* a flow, until all is read */
 	else if (strcmp(name, "--size") == 0)
 		l->size = number;
+	else if (strcmp(name, "--trips") == 0)
+		l->trips = (uint32_t)number;
 	else if (strcmp(name, "--reply") == 0)
 		l->reply = number;
 	else if (strcmp(name, "--seconds") == 0)

@@ -15,6 +15,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "net/addr.h"
 
@@ -89,6 +90,15 @@ int fastpath_carry(
 void fastpath_recall(struct fastpath *f, uint32_t index);
 /* Takes no system call. */
 bool fastpath_is_carried(const struct fastpath *f, uint32_t index);
+
+/* Of a datagram from `from` to `to`: whose program in this network namespace
+ * takes it, and where it sends it to. Root's to ask; false: nobody's. */
+struct fastpath_taker {
+	pid_t pid;
+	struct addr to;
+};
+bool fastpath_find(const struct addr *from, const struct addr *to,
+    struct fastpath_taker *taker);
 
 enum fastpath_direction { FASTPATH_FROM_CLIENT = 0, FASTPATH_FROM_ORIGIN };
 /* What was carried in the life of this index, all its flows together. */

@@ -31,8 +31,8 @@ put_end(uint32_t words[4], uint16_t *port, const struct addr *a)
 	}
 }
 
-static struct fastpath_tuple
-tuple_of(const struct addr *from, const struct addr *to)
+struct fastpath_tuple
+fastpath_tuple_of(const struct addr *from, const struct addr *to)
 {
 	struct fastpath_tuple t = {
 		.version = from->sa.sa_family == AF_INET ? 4 : 6,
@@ -70,6 +70,24 @@ old_tuple(const struct fastpath_side *s)
 	memcpy(&t.from_port, &s->old_ports, 2);
 	memcpy(&t.to_port, (const char *)&s->old_ports + 2, 2);
 	return t;
+}
+
+struct addr
+fastpath_new_to(const struct fastpath_side *s)
+{
+	const char *port = (const char *)&s->new_ports + 2;
+	struct addr a = { 0 };
+
+	if (s->version == 4) {
+		a.in.sin_family = AF_INET;
+		a.in.sin_addr.s_addr = s->new_addr[4];
+		memcpy(&a.in.sin_port, port, 2);
+	} else {
+		a.in6.sin6_family = AF_INET6;
+		memcpy(&a.in6.sin6_addr, s->new_addr + 4, 16);
+		memcpy(&a.in6.sin6_port, port, 2);
+	}
+	return a;
 }
 
 /* Sums of the Internet checksum (RFC 1071), carried round at the end. */
@@ -182,11 +200,13 @@ carry(struct fastpath *f, uint32_t index, const struct fastpath_flow *flow)
 	struct fastpath_side *in = side_of(f, index, FASTPATH_FROM_CLIENT);
 	struct fastpath_side *out = side_of(f, index, FASTPATH_FROM_ORIGIN);
 	const struct fastpath_tuple asked =
-	    tuple_of(&flow->client, &flow->edge);
+	    fastpath_tuple_of(&flow->client, &flow->edge);
 	const struct fastpath_tuple answered =
-	    tuple_of(&flow->origin, &flow->near);
-	const struct fastpath_tuple sent = tuple_of(&flow->near, &flow->origin);
-	const struct fastpath_tuple back = tuple_of(&flow->edge, &flow->client);
+	    fastpath_tuple_of(&flow->origin, &flow->near);
+	const struct fastpath_tuple sent =
+	    fastpath_tuple_of(&flow->near, &flow->origin);
+	const struct fastpath_tuple back =
+	    fastpath_tuple_of(&flow->edge, &flow->client);
 	int error;
 
 	if (!is_empty(in) || !is_empty(out)) {

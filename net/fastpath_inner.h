@@ -30,6 +30,11 @@ struct fastpath {
 	int alive; /* the pipe that it waits on */
 };
 
+struct fastpath_tuple
+fastpath_tuple_of(const struct addr *from, const struct addr *to);
+/* Where datagrams of this side are sent to. */
+struct addr fastpath_new_to(const struct fastpath_side *s);
+
 /* In the first priority that is free, or that a daemon which has ended has
  * left taken. 0, or -1 with errno. */
 int fastpath_add_filter(struct fastpath *f, struct fastpath_place *at);

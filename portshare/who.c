@@ -81,6 +81,9 @@ who_ask(struct who *w, const struct place *p)
 	w->decider = NULL;
 	w->named_n = 0;
 	make_packet(w);
+	/* whose flow it is, only both ends can tell */
+	w->taken = p->proto == SOCK_UDP && p->from.sa.sa_family != 0 &&
+	    fastpath_find(&p->from, &p->address, &w->taker);
 	w->delivery = portrules_deliver(&w->look.rules, &w->packet);
 	return look_at_programs(w);
 }
@@ -158,7 +161,7 @@ answer(struct who *w)
 		return COMMAND_FAILED;
 	if (probed && probe.verdict == WHO_PROBE_DIFFERS)
 		return COMMAND_NO;
-	return who_is_heard(w) ? COMMAND_GOOD : COMMAND_NO;
+	return w->taken || who_is_heard(w) ? COMMAND_GOOD : COMMAND_NO;
 }
 
 int

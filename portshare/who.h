@@ -3,6 +3,7 @@
 #define PORTSHARE_WHO_H
 
 #include "net/chosen.h"
+#include "net/fastpath.h"
 #include "portshare/place.h"
 
 struct who {
@@ -16,6 +17,9 @@ struct who {
 	/* the sockets that it names, wherever they are bound */
 	struct portscan_socket named[CHOSEN_SOCKETS_MAX];
 	size_t named_n;
+	/* a flow that the kernel carries past all of this (l4proxyd) */
+	bool taken;
+	struct fastpath_taker taker;
 };
 
 /* 0, or -1 with errno; who_free() in both cases. */

@@ -101,13 +101,24 @@ tell_rule(const struct who *w)
 		    program_name(name, sizeof name, w->decider));
 }
 
-void
-who_tell(const struct who *w, const struct who_probe *p)
+/* The sockets do not see it, and no rule of theirs decides. */
+static void
+tell_taker(const struct who *w, const char *name)
 {
-	char name[128];
+	char to[ADDR_STR_LEN];
+
+	printf("%s goes to\n  %s, past the sockets\n", name,
+	    addr_format(to, &w->taker.to));
+	printf("  the program of l4proxyd's fast_path, of pid %ld, carries "
+	       "this flow where it comes in\n",
+	    (long)w->taker.pid);
+}
+
+static void
+tell_sockets(const struct who *w, const char *name)
+{
 	size_t n = 0;
 
-	place_name(name, sizeof name, w->place->proto, &w->place->address);
 	printf(who_is_heard(w) ? "%s goes to\n" : "%s: nobody\n", name);
 	tell_receivers(w);
 	tell_rule(w);
@@ -115,6 +126,15 @@ who_tell(const struct who *w, const struct who_probe *p)
 		if (!who_receives(w, i) && n++ < OTHERS_MAX)
 			tell_socket("not:     ", &w->look.found[i]);
 	tell_warnings(w);
+}
+
+void
+who_tell(const struct who *w, const struct who_probe *p)
+{
+	char name[128];
+
+	place_name(name, sizeof name, w->place->proto, &w->place->address);
+	(w->taken ? tell_taker : tell_sockets)(w, name);
 	if (p != NULL)
 		who_probe_tell(p, w);
 }
@@ -156,6 +176,17 @@ json_programs(const struct who *w)
 	return list;
 }
 
+static json_t *
+json_taker(const struct who *w)
+{
+	char to[ADDR_STR_LEN];
+
+	if (!w->taken)
+		return json_null();
+	return json_pack("{s:i, s:s}", "pid", (int)w->taker.pid, "to",
+	    addr_format(to, &w->taker.to));
+}
+
 void
 who_tell_json(const struct who *w, const struct who_probe *p)
 {
@@ -185,6 +216,7 @@ who_tell_json(const struct who *w, const struct who_probe *p)
 	json_object_set_new(o, "programs", json_programs(w));
 	if (p != NULL)
 		json_object_set_new(o, "probe", who_probe_json(p));
+	json_object_set_new(o, "kernel_path", json_taker(w));
 	json_dumpf(o, stdout, JSON_INDENT(2));
 	putchar('\n');
 	json_decref(o);

@@ -1,10 +1,12 @@
 """fast_path: the kernel carries established flows, and nobody can tell."""
+import json
 import socket
+import subprocess
 import time
 
 import harness
 import pytest
-from street import ORIGIN, by_kernel, establish, url
+from street import EDGE, ORIGIN, by_kernel, establish, url
 
 UDP_SEGMENT, SO_NO_CHECK, IP_OPTIONS = 103, 11, 4
 RECORD_ROUTE = bytes([7, 11, 4]) + bytes(8) + b"\0"
@@ -70,6 +72,16 @@ def test_the_same_on_both_paths(tmp_path, street, hook):
     assert street.bad_checksums() == bad
 
 
+def who(street, c):
+    """portshare, on the proxy's host, of what this client sends."""
+    host, port = c.socket.getsockname()[:2]
+    p = subprocess.run(
+        ["ip", "netns", "exec", street.proxy, str(harness.BUILD / "portshare"),
+         "who", "udp", f"{EDGE[4]}:7777", "--from", f"{host}:{port}",
+         "--json"], capture_output=True, text=True, check=True, timeout=30)
+    return json.loads(p.stdout)["kernel_path"]
+
+
 def test_counts_come_back(tmp_path, street):
     """Listings, counters and the idle time, while the kernel has the flow."""
     with street.daemon(tmp_path, [street.application(
@@ -78,6 +90,10 @@ def test_counts_come_back(tmp_path, street):
         row, = p.rows("applications")
         assert row["path"] == "kernel" and "path_why" not in row
         harness.until(lambda: by_kernel(p, "udp4") > 0, "it is counted")
+        assert who(street, c) == {"pid": p.pid,
+                                  "to": f"{ORIGIN[4]}:8888"}
+        with street.ask(4) as stranger:
+            assert who(street, stranger) is None
         # it stays busy for longer than it may be idle: half as long again
         end = time.monotonic() + 4.5
         count = 5

@@ -301,23 +301,24 @@ hear_icmp(struct __sk_buff *skb)
 
 /* ---- what it becomes ---- */
 
+/* Its own sum makes up for the addresses and the hop. */
 static __always_inline int
-rewrite_ipv4(
-    struct __sk_buff *skb, const struct datagram *d, struct fastpath_side *s)
+rewrite_ipv4(struct __sk_buff *skb, const struct fastpath_side *s)
 {
-	__u32 addresses[2] = { s->new_addr[0], s->new_addr[4] };
-	__u8 hops = (__u8)(d->hops - 1);
-	int error;
+	struct iphdr *ip = (void *)(long)skb->data + ETH_HLEN;
+	__u32 *ports = (void *)(ip + 1), sum;
 
-	error = bpf_l3_csum_replace(skb,
-	    ETH_HLEN + __builtin_offsetof(struct iphdr, check), 0, s->ip_change,
-	    0);
-	error |= bpf_skb_store_bytes(
-	    skb, ETH_HLEN + __builtin_offsetof(struct iphdr, ttl), &hops, 1, 0);
-	return error |
-	    bpf_skb_store_bytes(skb,
-		ETH_HLEN + __builtin_offsetof(struct iphdr, saddr), addresses,
-		sizeof addresses, 0);
+	if ((void *)(ports + 1) > (void *)(long)skb->data_end)
+		return -1;
+	sum =
+	    (__u16)~ip->check + (s->ip_change & 0xffff) + (s->ip_change >> 16);
+	sum = (sum & 0xffff) + (sum >> 16);
+	ip->check = (__u16) ~(sum + (sum >> 16));
+	ip->ttl--;
+	ip->saddr = s->new_addr[0];
+	ip->daddr = s->new_addr[4];
+	*ports = s->new_ports;
+	return 0;
 }
 
 /*
@@ -329,34 +330,35 @@ rewrite_ipv6(
     struct __sk_buff *skb, const struct datagram *d, struct fastpath_side *s)
 {
 	__u8 hops = (__u8)(d->hops - 1);
+	__u32 ports = s->new_ports;
 	int error;
 
 	error = bpf_skb_store_bytes(skb,
 	    ETH_HLEN + __builtin_offsetof(struct ipv6hdr, hop_limit), &hops, 1,
 	    BPF_F_RECOMPUTE_CSUM);
+	error |= bpf_skb_store_bytes(skb,
+	    ETH_HLEN + __builtin_offsetof(struct ipv6hdr, saddr), s->new_addr,
+	    sizeof s->new_addr, BPF_F_RECOMPUTE_CSUM);
 	return error |
-	    bpf_skb_store_bytes(skb,
-		ETH_HLEN + __builtin_offsetof(struct ipv6hdr, saddr),
-		s->new_addr, sizeof s->new_addr, BPF_F_RECOMPUTE_CSUM);
+	    bpf_skb_store_bytes(skb, d->udp, &ports, sizeof ports, 0);
 }
 
+/* A sum of 0 means none: it stays, and none becomes 0. The sum of the ports is
+ * no part of what CHECKSUM_PARTIAL leaves to be added to. */
 static __always_inline int
 rewrite(
     struct __sk_buff *skb, const struct datagram *d, struct fastpath_side *s)
 {
 	__u32 check = d->udp + __builtin_offsetof(struct udphdr, check);
-	__u32 ports = s->new_ports;
 	int error;
 
-	/* a sum of 0 means none: it stays, and none becomes 0 */
-	error = bpf_l4_csum_replace(skb, check, 0, s->address_change,
+	error = d->tuple.version == 4 ? rewrite_ipv4(skb, s)
+				      : rewrite_ipv6(skb, d, s);
+	error |= bpf_l4_csum_replace(skb, check, 0, s->address_change,
 	    BPF_F_PSEUDO_HDR | BPF_F_MARK_MANGLED_0);
-	error |= bpf_l4_csum_replace(skb, check, s->old_ports, ports,
-	    sizeof ports | BPF_F_MARK_MANGLED_0);
-	error |= bpf_skb_store_bytes(skb, d->udp, &ports, sizeof ports, 0);
-	if (d->tuple.version == 4)
-		return error | rewrite_ipv4(skb, d, s);
-	return error | rewrite_ipv6(skb, d, s);
+	return error |
+	    bpf_l4_csum_replace(skb, check, s->old_ports, s->new_ports,
+		sizeof s->new_ports | BPF_F_MARK_MANGLED_0);
 }
 
 static __always_inline void
@@ -393,7 +395,7 @@ fastpath(struct __sk_buff *skb)
 	s = bpf_map_lookup_elem(&fastpath_sides, &index);
 	if (s == NULL || !enter(s, e))
 		return TC_ACT_UNSPEC;
-	now_ns = bpf_ktime_get_ns();
+	now_ns = bpf_ktime_get_coarse_ns(); /* milliseconds will do */
 	if (!is_of(s, &d.tuple) || !is_alive(s, now_ns) ||
 	    !is_carried(s, index) || d.hops <= 1 || !fits(skb, s, d.packet)) {
 		__sync_fetch_and_add(&s->gate, (__u64)-1);

@@ -271,6 +271,7 @@ allocate(struct pworker *w)
 	struct sessions_setup sessions = {
 		.loop = w->loop,
 		.log = w->setup.log,
+		.spin = &w->spin,
 		.worker = w->setup.index,
 		.tally = &w->tally,
 		.max = w->setup.tcp_sessions,

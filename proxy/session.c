@@ -265,6 +265,9 @@ moved(struct half *h, enum relay_result result)
 	struct session *s = h->session;
 	struct sessions *t = s->table;
 
+	/* many small moves of a stream cost more than a few large ones */
+	if (h->relay.bulk)
+		spin_rest(t->setup.spin);
 	switch (result) {
 	case RELAY_HELD:
 		t->held[t->held_count++] = h;

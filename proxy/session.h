@@ -23,12 +23,14 @@
 #include "proxy/eventlog.h"
 #include "proxy/live.h"
 #include "proxy/service.h"
+#include "proxy/spin.h"
 
 struct sessions; /* opaque: slots, watchers and timers that must agree */
 
 struct sessions_setup {
 	struct ev_loop *loop;
 	struct eventlog *log; /* NULL: none */
+	struct spin *spin; /* of the loop */
 	size_t worker; /* index, for its sheets */
 	struct tally_worker *tally; /* of this worker */
 	size_t max;

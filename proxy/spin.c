@@ -47,6 +47,11 @@ turn_event(struct ev_loop *loop, ev_prepare *turn, int what)
 
 	(void)what;
 	s->idled = false;
+	if (s->rests) {
+		s->rests = false;
+		ev_idle_stop(loop, &s->idle);
+		return;
+	}
 	if (idled)
 		return;
 	if (ev_is_active(&s->idle))
@@ -67,6 +72,12 @@ spin_start(struct spin *s, struct ev_loop *loop, uint64_t most_ns)
 	ev_idle_init(&s->idle, idle_event);
 	s->turn.data = s->idle.data = s;
 	ev_prepare_start(loop, &s->turn);
+}
+
+void
+spin_rest(struct spin *s)
+{
+	s->rests = true;
 }
 
 void

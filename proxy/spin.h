@@ -17,6 +17,7 @@ struct spin {
 	uint64_t most_ns; /* after the last event */
 	uint64_t since_ns; /* the last event, monotonic */
 	bool idled; /* nothing was there in this turn */
+	bool rests; /* spin_rest() in this turn */
 	int worth; /* below 0: it does not pay */
 	unsigned int slept; /* events since the last attempt then */
 	ev_prepare turn;
@@ -25,6 +26,8 @@ struct spin {
 
 /* 0: it sleeps at once, and nothing is started. */
 void spin_start(struct spin *s, struct ev_loop *loop, uint64_t most_ns);
+/* The next event had better find more: after this turn the loop sleeps. */
+void spin_rest(struct spin *s);
 void spin_stop(struct spin *s); /* of one that was never started, too */
 
 #endif

@@ -107,6 +107,25 @@ it_stays_awake_while_events_come(void **state)
 	assert_false(is_awake(&w));
 }
 
+static void
+it_rests_when_told_so(void **state)
+{
+	struct world w;
+
+	(void)state;
+	start(&w, HOUR_NS);
+	for (int i = 0; i < 100; i++) {
+		turn_with_event(&w);
+		assert_true(is_awake(&w));
+		spin_rest(&w.spin);
+		turn(&w);
+		assert_false(is_awake(&w));
+		turn(&w); /* what woke it said nothing of rest */
+		assert_true(is_awake(&w));
+	}
+	stop(&w);
+}
+
 /* Each time it has looked in vain; soon it does not look any more. */
 static void
 it_sleeps_where_nothing_comes_in_time(void **state)
@@ -160,6 +179,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(nothing_starts_when_it_is_off),
 		cmocka_unit_test(it_stays_awake_while_events_come),
+		cmocka_unit_test(it_rests_when_told_so),
 		cmocka_unit_test(it_sleeps_where_nothing_comes_in_time),
 		cmocka_unit_test(what_pays_again_is_found_out),
 	};

@@ -152,9 +152,7 @@ def chosen_peers(args):
 
 
 def peers_of(peers, key):
-    """Splice is for bulk: elsewhere HAProxy is one peer, not two."""
-    return [p for p in peers if f"{key}-".startswith(p.rows or key) and
-            ("bulk" in key or p.name != "HAProxy splice")]
+    return [p for p in peers if f"{key}-".startswith(p.rows or key)]
 
 
 def loopback(args, peers, directory, wanted):

@@ -72,11 +72,13 @@ stream {{ server {{
 
 
 class Haproxy(Peer):
+    """Splice is for bulk: elsewhere HAProxy is one peer, not three."""
+
     protos = ("tcp",)
 
-    def __init__(self, name, splice):
+    def __init__(self, name, *options, rows=""):
         super().__init__(name)
-        self.splice = splice
+        self.options, self.rows = options, rows
 
     def there(self):
         return shutil.which("haproxy")
@@ -91,8 +93,7 @@ defaults
     timeout connect 5s
     timeout client 1h
     timeout server 1h
-    {"option splice-request" if self.splice else ""}
-    {"option splice-response" if self.splice else ""}
+    {chr(10).join(f"option {o}" for o in self.options)}
 listen bench
     bind {edge}
     server origin {origin}
@@ -151,5 +152,9 @@ DNAT = "nftables DNAT"
 
 
 def all_peers():
-    return [L4proxyd(), Nginx("nginx stream"), Haproxy("HAProxy", False),
-            Haproxy("HAProxy splice", True), Socat("socat"), Dnat(DNAT)]
+    bulk = ("bulk", "veth-bulk")
+    return [L4proxyd(), Nginx("nginx stream"), Haproxy("HAProxy"),
+            Haproxy("HAProxy splice", "splice-request", "splice-response",
+                    rows=bulk),
+            Haproxy("HAProxy splice-auto", "splice-auto", rows=bulk),
+            Socat("socat"), Dnat(DNAT)]

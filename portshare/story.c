@@ -59,6 +59,7 @@ static bool (*const chapters[])(struct story *s) = {
 	story_repair,
 	story_guard,
 	story_guard_gap,
+	story_demux,
 	story_books,
 };
 
@@ -145,6 +146,7 @@ about(const struct story *s, bool good)
 static bool
 tell_all(struct story *s)
 {
+	s->listen = "0.0.0.0";
 	tell_stage(s);
 	for (size_t i = 0; i < sizeof chapters / sizeof *chapters; i++)
 		if (!chapters[i](s) || tale_interrupted())

@@ -18,6 +18,7 @@ struct story {
 	struct echo origin; /* the customer's own server */
 	struct echo stranger; /* who tries to take the port */
 	char public_key[64];
+	const char *listen; /* the time server's address */
 	const char *fail; /* of the guard, NULL: not written */
 	unsigned int asked_time, asked_datagrams,
 	    asked_streams; /* since start */
@@ -37,6 +38,7 @@ bool story_lives(struct story *s); /* --syscalls only */
 bool story_repair(struct story *s);
 bool story_guard(struct story *s);
 bool story_guard_gap(struct story *s);
+bool story_demux(struct story *s);
 bool story_books(struct story *s);
 
 /* What chapters are made of (story_scene.c): each tells, does and checks. */

@@ -28,20 +28,20 @@ write_file(struct story *s, const struct player *p, const char *text)
 	return stage_write(&s->stage, name, text) == 0;
 }
 
-/* Guarded, the two meet at a socket: what its path is called in each. */
+/* Of some modes the two meet at a socket: what its path is called in each. */
 static void
 sharing(char text[static TALE_LEN], const struct story *s, const char *mode,
     const char *path_key)
 {
 	bool fails = s->fail != NULL && strcmp(path_key, "socket") == 0;
 
-	if (strcmp(mode, "guarded") == 0)
+	if (strcmp(mode, "guarded") == 0 || strcmp(mode, "demux") == 0)
 		snprintf(text, TALE_LEN,
 		    "sharing:\n"
-		    "  mode: guarded\n"
-		    "  %s: %s/guard.sock\n"
+		    "  mode: %s\n"
+		    "  %s: %s/meet.sock\n"
 		    "%s%s%s",
-		    path_key, s->stage.directory, fails ? "  fail: " : "",
+		    mode, path_key, s->stage.directory, fails ? "  fail: " : "",
 		    fails ? s->fail : "", fails ? "\n" : "");
 	else
 		snprintf(text, TALE_LEN, "sharing: {mode: %s}\n", mode);
@@ -55,8 +55,8 @@ write_time(struct story *s, const char *mode, enum story_show show)
 
 	snprintf(listen, sizeof listen,
 	    "listen:\n"
-	    "  - {address: 0.0.0.0, port: %u, transports: [udp, tcp]}\n",
-	    s->stage.port);
+	    "  - {address: %s, port: %u, transports: [udp, tcp]}\n",
+	    s->listen, s->stage.port);
 	sharing(line, s, mode, "socket");
 	snprintf(text, sizeof text,
 	    "%s%s"

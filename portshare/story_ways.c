@@ -163,3 +163,23 @@ story_guard_gap(struct story *s)
 	    story_time_answers(s, s->stage.time, "--tcp") &&
 	    bridges_the_gap(s, "kept_drop");
 }
+
+bool
+story_demux(struct story *s)
+{
+	tale_chapter(&s->tale, "One address for both: demux");
+	tale_say(&s->tale,
+	    "And if there is only one address? Then what a packet begins "
+	    "with decides. UDP: a filter in the kernel tells the two sockets "
+	    "of one group apart. TCP: the proxy accepts, looks, and hands "
+	    "the connection over.");
+	s->listen = s->stage.customer;
+	s->fail = NULL;
+	if (!story_stop_both(s) || !story_write(s, "demux", true, STORY_TIME))
+		return false;
+	return story_raise(s, "demux", true) &&
+	    story_time_answers(s, s->stage.customer, "--udp") &&
+	    story_time_answers(s, s->stage.customer, "--tcp") &&
+	    story_customer_answers(s, SOCK_UDP) &&
+	    story_customer_answers(s, SOCK_TCP);
+}

@@ -135,8 +135,7 @@ def test_the_refusal_is_a_bind_that_fails(told):
     at = [c["chapter"] for c in refused]
     assert at[:2] == [chapter_of(told, "wants the same port"),
                       chapter_of(told, "other half")]
-    assert set(at[2:]) == {chapter_of(told, "The guard: two"),
-                           chapter_of(told, "The guard, and the gap")}
+    assert min(at[2:]) == chapter_of(told, "The guard: two")
 
 
 def test_the_guard_leaves_no_flag(told, as_root):

@@ -92,7 +92,9 @@ repair_tell_plan(FILE *to, const struct repair_wish *w, const struct repair *r)
 		tell_hidden(to, p);
 	else {
 		tell_holders(to, p, w->dry_run ? "would be set" : "is set");
-		tell_duties(to, p);
+		/* what meets nobody need carry nothing */
+		if (p->verdict.rule > PORTRULES_V6ONLY_APART)
+			tell_duties(to, p);
 	}
 	fflush(to);
 }

@@ -165,6 +165,7 @@ def test_a_dry_run_touches_nothing(holder):
     p = harness.run("portshare", "repair", "-n", "--for", f"127.0.0.1:{port}")
     assert "SO_REUSEADDR would be set" in p.stdout
     assert f"tcp 127.0.0.1:{port}: nobody is in the way" in p.stdout
+    assert p.stdout.count("newcomer:") == 1  # of UDP: TCP needs nothing
     assert carried(UDP, port) == [False]
 
 

@@ -28,6 +28,7 @@ import proxy_world
 from proxy_report import (ADDED_P50, ADDED_P99, ALL, BUSY, CPU, GB_ALL, GB_CPU,
                           GB_RATE, LOST, P50, P99, RATE, added_table,
                           row_table, summary_lines)
+from proxy_many import many_section
 from proxy_still import idle_section, start_section
 from proxy_turns import ORIGIN_PORT, UDP_SIZES, Row, good_turn, tcp, udp
 
@@ -177,6 +178,11 @@ def loopback(args, peers, directory, wanted):
                                           args)
                     text += more + "\n"
                     summary += lines
+            if wanted("many-udp"):
+                more, lines = many_section(world, peers_of(peers, "many"),
+                                           directory, args)
+                text += more + "\n"
+                summary += lines
         finally:
             for process in origin.values():
                 process.stop()

@@ -32,8 +32,9 @@ class Peer:
 
 
 class L4proxyd(Peer):
-    def __init__(self, name="l4proxyd", program=None):
+    def __init__(self, name="l4proxyd", program=None, **settings):
         super().__init__(name)
+        self.settings = {"workers": 1, **settings}
         self.program = program or bench.built("l4proxyd")
 
     def command(self, directory, proto, edge, origin):
@@ -47,7 +48,7 @@ class L4proxyd(Peer):
                 "name": "bench", "protocol": f"{proto}/{ports}",
                 "edge_ips": address,
                 "origin_direct": f"{proto}://{origin}"}],
-            "workers": 1}))
+            **self.settings}))
         return [os.path.abspath(self.program), "-c", path]
 
 

@@ -4,12 +4,14 @@
  * line of JSON; a reply with wrong bytes or from a stranger ends it with
  * status 1.
  *
- *   udp_load [--flows N] [--window N] [--size BYTES] [--reply BYTES]
- *            [--seconds S] [--source ADDR] [--hold | --probe | --trips N]
- *            ADDR:PORT
+ *   udp_load [--flows N] [--window N | --outstanding N] [--size BYTES]
+ *            [--reply BYTES] [--seconds S] [--source ADDR[:PORT]]
+ *            [--hold | --probe | --trips N] ADDR:PORT
  *
  * A flow is a source address, counted up from --source: one socket serves
- * them all in batches, so that the generator is not the slower side. What is
+ * them all in batches, so that the generator is not the slower side. With a
+ * port the flows are the same in the next run. --outstanding: so many requests
+ * in all, which go round the flows instead of --window for each. What is
  * not answered within a fifth of a second is counted as lost and asked anew,
  * so a loss never makes the window smaller. One reply in 16 is compared.
  */
@@ -45,6 +47,7 @@ struct head {
 };
 
 struct slot {
+	uint32_t flow;
 	uint32_t serial;
 	uint32_t trips; /* done */
 	bool waits;
@@ -58,7 +61,9 @@ struct control {
 
 struct load {
 	struct addr to, source; /* of the first flow */
-	uint32_t flows, slots; /* slot i is of flow i % flows */
+	uint32_t flows, slots; /* slot i begins with flow i % flows */
+	uint32_t outstanding; /* not 0: so many slots, each goes round */
+	uint32_t next; /* flow of the next request then */
 	size_t size, reply;
 	bool hold, probe; /* no load: flows at rest; until one answers */
 	bool again; /* what is answered is asked anew */
@@ -94,7 +99,8 @@ give_up(const char *what)
 static in_addr_t
 source_of(const struct load *l, uint32_t slot)
 {
-	return htonl(ntohl(l->source.in.sin_addr.s_addr) + slot % l->flows);
+	return htonl(
+	    ntohl(l->source.in.sin_addr.s_addr) + l->slot[slot].flow);
 }
 
 static const uint8_t *
@@ -127,6 +133,8 @@ put(struct load *l, uint32_t slot, uint64_t now_ns)
 	struct in_pktinfo info = { 0 };
 	unsigned int i = l->batched++;
 
+	if (l->outstanding > 0)
+		s->flow = l->next++ % l->flows;
 	s->waits = true;
 	s->sent_ns = now_ns;
 	memcpy(l->out[i], &head, sizeof head);
@@ -255,8 +263,10 @@ open_socket(struct load *l)
 		.pktinfo = true, .rcvbuf = 4 << 20, .sndbuf = 4 << 20
 	};
 	const struct timeval patience = { .tv_usec = LOOK_NS / 1000 };
-	const struct addr any = { .in = { .sin_family = AF_INET } };
+	struct addr any = { .in = { .sin_family = AF_INET } };
 	enum sock_step failed;
+
+	addr_set_port(&any, addr_port(&l->source));
 
 	l->fd = sock_open(SOCK_UDP, &any, &o, &failed);
 	if (l->fd < 0 || fcntl(l->fd, F_SETFL, 0) != 0 ||
@@ -297,6 +307,7 @@ run(struct load *l)
 	l->start_ns = now_ns;
 	l->end_ns = now_ns + (uint64_t)(l->seconds * NS_PER_S);
 	for (uint32_t i = 0; i < l->slots; i++) {
+		l->slot[i].flow = i % l->flows;
 		put(l, i, now_ns);
 		/* a proxy opens a socket for each: not all at once */
 		if (i % BATCH == BATCH - 1)
@@ -345,10 +356,11 @@ static int
 usage(const char *why)
 {
 	fprintf(stderr,
-	    "usage: udp_load [--flows N] [--window N] [--size BYTES] "
-	    "[--reply BYTES] [--seconds S]\n"
-	    "                [--source ADDR] [--hold | --probe | --trips N] "
-	    "ADDR:PORT %s\n",
+	    "usage: udp_load [--flows N] [--window N | --outstanding N] "
+	    "[--size BYTES]\n"
+	    "                [--reply BYTES] [--seconds S] "
+	    "[--source ADDR[:PORT]]\n"
+	    "                [--hold | --probe | --trips N] ADDR:PORT %s\n",
 	    why);
 	return 2;
 }
@@ -364,6 +376,8 @@ set_option(struct load *l, const char *name, const char *value)
 		l->flows = (uint32_t)number;
 	else if (strcmp(name, "--window") == 0)
 		l->slots = (uint32_t)number; /* a flow, until all is read */
+	else if (strcmp(name, "--outstanding") == 0)
+		l->outstanding = (uint32_t)number;
 	else if (strcmp(name, "--size") == 0)
 		l->size = number;
 	else if (strcmp(name, "--trips") == 0)
@@ -414,6 +428,8 @@ main(int argc, char **argv)
 			i++;
 	}
 	l->slots *= l->flows;
+	if (l->outstanding > 0)
+		l->slots = l->outstanding;
 	if (!is_sound(l))
 		return usage("");
 	pattern_fill(pattern, sizeof pattern);

@@ -99,8 +99,7 @@ give_up(const char *what)
 static in_addr_t
 source_of(const struct load *l, uint32_t slot)
 {
-	return htonl(
-	    ntohl(l->source.in.sin_addr.s_addr) + l->slot[slot].flow);
+	return htonl(ntohl(l->source.in.sin_addr.s_addr) + l->slot[slot].flow);
 }
 
 static const uint8_t *

@@ -388,6 +388,15 @@ sock_local(int fd, struct addr *a)
 	return getsockname(fd, &a->sa, &len);
 }
 
+int
+sock_peer(int fd, struct addr *a)
+{
+	socklen_t len = sizeof *a;
+
+	memset(a, 0, sizeof *a);
+	return getpeername(fd, &a->sa, &len);
+}
+
 bool
 sock_is_local(const struct addr *a)
 {

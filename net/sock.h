@@ -111,6 +111,7 @@ int sock_adopt(int fd, enum sock_proto proto, const struct addr *a,
 
 /* The address a socket is bound to (getsockname(2)). */
 int sock_local(int fd, struct addr *a);
+int sock_peer(int fd, struct addr *a); /* where it is connected to */
 
 /* Whether this host has the address (loopback, or getifaddrs(3)). */
 bool sock_is_local(const struct addr *a);

@@ -22,7 +22,6 @@ struct flow {
 	struct addr client;
 	struct addr edge; /* the address and port that were asked */
 	/* the flow */
-	struct addr origin; /* where its socket is connected to */
 	uint16_t slot; /* the table's: of the wheel */
 	int8_t origin_slot; /* of the service's origins, -1 none */
 	bool announced; /* the owner's: a PROXY header was sent */

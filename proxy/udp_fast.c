@@ -163,10 +163,10 @@ describe(struct udp_worker *w, const struct flow *f, struct fastpath_flow *flow)
 {
 	*flow = (struct fastpath_flow){ .client = f->client,
 		.edge = f->edge,
-		.origin = f->origin,
+		.origin = udp_origin_of(w, f),
 		.epoch = fastpath_epoch(w->fast->path) };
-	return f->client.sa.sa_family == f->origin.sa.sa_family &&
-	    !is_of_one_link(&f->client) && !is_of_one_link(&f->origin) &&
+	return f->client.sa.sa_family == flow->origin.sa.sa_family &&
+	    !is_of_one_link(&f->client) && !is_of_one_link(&flow->origin) &&
 	    sock_local(udp_side_of(w, f)->ready.fd, &flow->near) == 0 &&
 	    find_way(w->fast, &flow->near, &flow->origin, flow->epoch,
 		&flow->to_origin) &&

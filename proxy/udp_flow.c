@@ -31,7 +31,6 @@ tell(const struct udp_worker *w, const struct flow *f, enum event_kind kind,
 		.app = &service_of(w, f)->app,
 		.client = f->client,
 		.edge = f->edge,
-		.origin = f->origin,
 		.client_bytes = f->client_bytes,
 		.origin_bytes = f->origin_bytes,
 		.connect_us = f->connect_us,
@@ -39,6 +38,7 @@ tell(const struct udp_worker *w, const struct flow *f, enum event_kind kind,
 
 	if (w->setup.log == NULL)
 		return;
+	e.origin = udp_origin_of(w, f);
 	if (kind != EVENT_CONNECT)
 		e.disconnect_us = clock_realtime_us();
 	eventlog_write(w->setup.log, &e);
@@ -67,12 +67,13 @@ tell_refused(struct udp_worker *w, const struct attempt *a,
 }
 
 static void
-describe(const struct flow *f, struct live_row *row, uint64_t now_ms)
+describe(const struct udp_worker *w, const struct flow *f, struct live_row *row,
+    uint64_t now_ms)
 {
 	row->state = f->replied ? LIVE_REPLIED : LIVE_UNREPLIED;
 	row->client = f->client;
 	row->edge = f->edge;
-	row->origin = f->origin;
+	row->origin = udp_origin_of(w, f);
 	row->client_bytes = f->client_bytes;
 	row->origin_bytes = f->origin_bytes;
 	row->client_packets = f->client_packets;
@@ -98,7 +99,7 @@ udp_worker_list(struct udp_worker *w, struct live_ask *a)
 		if (!live_wants(a, app->name))
 			continue;
 		udp_fast_count(w, f);
-		describe(f, live_row_next(a, app), now_ms);
+		describe(w, f, live_row_next(a, app), now_ms);
 	}
 	a->done = true;
 }
@@ -179,7 +180,6 @@ add(struct udp_worker *w, uint32_t listener, const struct attempt *a)
 	struct udp_side *s = udp_side_of(w, f);
 
 	f->listener = listener;
-	f->origin = a->origin;
 	f->origin_slot = (int8_t)a->slot;
 	f->connect_us = clock_realtime_us();
 	s->service = service_hold(a->service);

@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "net/dgrams.h"
 #include "net/limit.h"
+#include "net/sock.h"
 #include "proxy/edge.h"
 #include "proxy/flow.h"
 #include "proxy/service.h"
@@ -62,9 +63,10 @@ struct udp_side {
 };
 
 /* What a flow costs of our own memory, beside its socket: two heads of
- * buckets at most, and what libev keeps of a descriptor. */
+ * buckets at most, and what libev keeps of a descriptor (16 bytes, in an array
+ * that doubles). */
 _Static_assert(
-    sizeof(struct flow) + sizeof(struct udp_side) + 2 * 4 + 16 <= 256,
+    sizeof(struct flow) + sizeof(struct udp_side) + 2 * 4 + 2 * 16 <= 256,
     "an idle flow stays small");
 
 struct udp_worker {
@@ -98,6 +100,16 @@ static inline struct udp_side *
 udp_side_of(const struct udp_worker *w, const struct flow *f)
 {
 	return &w->sides[flow_index(w->table, f)];
+}
+
+/* Where its socket is connected to: the kernel keeps it, we do not. */
+static inline struct addr
+udp_origin_of(const struct udp_worker *w, const struct flow *f)
+{
+	struct addr origin;
+
+	(void)sock_peer(udp_side_of(w, f)->ready.fd, &origin);
+	return origin;
 }
 
 /* This worker's sheet of an application. */

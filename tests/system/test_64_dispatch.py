@@ -39,18 +39,18 @@ def test_beside_a_plain_time_server(world, first):
     order = [t, p] if first == "time" else [p, t]
     for daemon in order:
         daemon.start()
-    with world.traffic(wait_s=5) as traffic:
-        traffic.wait()
+    with world.traffic(services=["customer"]) as customers, \
+            world.traffic(services=["time"], wait_s=1) as times:
+        times.wait()
         t.stop()
-        traffic.wait(only="customer")
+        customers.wait()
         t.start()
-        traffic.wait()
+        times.wait()
         assert p.reload(world.apps()) == "reloaded"
-        traffic.wait()
+        customers.wait()
         counters = t.counters()
     assert counters["kernel_drop_filter_estimated"] == 0, counters
-    assert not any(n for (k, what), n in traffic.count.items()
-                   if k[0] == "customer" and what == "failed"), traffic.told
+    assert customers.total("failed") == 0, customers.told
 
 
 NET = {4: "198.51.100.0/24", 6: "2001:db8:1::/64"}  # all of it the server's
@@ -229,8 +229,9 @@ def test_pinned_it_fails_closed(world, bpffs):
     pin = bpffs / "edges"
     t = world.roughtimed(MODE).start()
     p = world.l4proxyd({**MODE, "pin": str(pin)}).start()
-    with world.traffic(wait_s=2) as traffic:
-        traffic.wait()
+    with world.traffic(services=["time"]) as times, \
+            world.traffic(services=["customer"], wait_s=1) as customers:
+        customers.wait()
         second = world.l4proxyd({**MODE, "pin": str(pin)}, name="second")
         assert f"belongs to pid {p.pid}, which runs" in refused(second)
         subprocess.run([*world.prefix(), harness.BUILD / "l4proxyd", "-t",
@@ -239,16 +240,15 @@ def test_pinned_it_fails_closed(world, bpffs):
         for proto, f in KINDS:
             assert answer_of(world, proto, EDGE[f], PORT) == \
                 "ConnectionRefusedError"
-        traffic.wait(only="time")
+        times.wait()
         p.log_path.unlink()
         p.start()
-        traffic.wait()
+        customers.wait()
         start_again(p)
-        traffic.wait()
+        customers.wait()
         counters = t.counters()
     assert counters["kernel_drop_filter_estimated"] == 0, counters
-    assert not any(n for (k, what), n in traffic.count.items()
-                   if k[0] == "time" and what == "failed"), traffic.told
+    assert times.total("failed") == 0, times.told
     p.stop()
     assert answer_of(world, "udp", EDGE[4], PORT) == "ConnectionRefusedError"
     for name in ("link", "rules", "sockets"):

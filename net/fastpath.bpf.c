@@ -28,6 +28,7 @@
 #define UNREACHABLE 3 /* ICMP, and the code that says why (RFC 1191) */
 #define FRAGMENTATION_NEEDED 4
 #define PACKET_TOO_BIG 2 /* ICMPv6 (RFC 4443, 3.2) */
+#define CARRIED_MARK 0x7473 /* between our two programs */
 
 /* All three are sized before they are loaded. */
 struct {
@@ -121,14 +122,11 @@ read_udp(struct datagram *d, const struct __sk_buff *skb, void *data, void *end)
 }
 
 static __always_inline bool
-read_datagram(struct datagram *d, struct __sk_buff *skb)
+read_headers(struct datagram *d, struct __sk_buff *skb)
 {
 	void *data = (void *)(long)skb->data;
 	void *end = (void *)(long)skb->data_end;
 
-	/* a tag of the hardware's: the interface of that network is asked */
-	if (skb->pkt_type != PACKET_HOST || skb->vlan_present)
-		return false;
 	if (skb->protocol == bpf_htons(ETH_P_IP)) {
 		if (!read_ipv4(d, data, end))
 			return false;
@@ -139,6 +137,14 @@ read_datagram(struct datagram *d, struct __sk_buff *skb)
 		return false;
 	}
 	return read_udp(d, skb, data, end);
+}
+
+static __always_inline bool
+read_datagram(struct datagram *d, struct __sk_buff *skb)
+{
+	/* a tag of the hardware's: the interface of that network is asked */
+	return skb->pkt_type == PACKET_HOST && !skb->vlan_present &&
+	    read_headers(d, skb);
 }
 
 /* ---- whose it is ---- */
@@ -179,23 +185,16 @@ is_alive(const struct fastpath_side *s, __u64 now_ns)
 }
 
 /*
- * Nothing is rewritten before a datagram each way has come with the addresses
- * that the sockets know: behind a packet filter's NAT none does.
+ * Nothing is rewritten before one datagram of this side has come, and one has
+ * left, with the addresses that the sockets know: where NAT of this host is in
+ * the way, that does not happen.
  */
 static __always_inline bool
-is_carried(struct fastpath_side *s, __u32 index)
+is_carried(struct fastpath_side *s)
 {
-	const struct fastpath_side *other;
-
-	if (s->state == FASTPATH_CARRIED)
-		return true;
-	s->state = FASTPATH_SEEN;
-	index ^= 1;
-	other = bpf_map_lookup_elem(&fastpath_sides, &index);
-	if (other == NULL || other->state == FASTPATH_WATCHED)
-		return false;
-	s->state = FASTPATH_CARRIED;
-	return true;
+	if ((s->state & FASTPATH_CAME) == 0)
+		s->state |= FASTPATH_CAME;
+	return s->state == FASTPATH_CARRIED;
 }
 
 /* The path's limit, and that of the interface as it is now. */
@@ -396,15 +395,49 @@ fastpath(struct __sk_buff *skb)
 	if (s == NULL || !enter(s, e))
 		return TC_ACT_UNSPEC;
 	now_ns = bpf_ktime_get_coarse_ns(); /* milliseconds will do */
-	if (!is_of(s, &d.tuple) || !is_alive(s, now_ns) ||
-	    !is_carried(s, index) || d.hops <= 1 || !fits(skb, s, d.packet)) {
+	if (!is_of(s, &d.tuple) || !is_alive(s, now_ns) || !is_carried(s) ||
+	    d.hops <= 1 || !fits(skb, s, d.packet)) {
 		__sync_fetch_and_add(&s->gate, (__u64)-1);
 		return TC_ACT_UNSPEC;
 	}
 	count(skb, &d, s, now_ns);
 	if (rewrite(skb, &d, s) != 0)
 		return TC_ACT_SHOT; /* no memory for a header of its own */
+	skb->tc_index = CARRIED_MARK;
 	return (int)bpf_redirect_neigh(s->device, NULL, 0, 0);
+}
+
+/* Where frames leave: what the sockets send is looked at, no more. */
+SEC("tc")
+int
+fastpath_out(struct __sk_buff *skb)
+{
+	const struct fastpath_entry *e;
+	struct fastpath_tuple back = { 0 };
+	struct datagram d = { 0 };
+	struct fastpath_side *s;
+	__u32 index;
+
+	if (skb->tc_index == CARRIED_MARK) {
+		skb->tc_index = 0;
+		return TC_ACT_UNSPEC;
+	}
+	if (!read_headers(&d, skb))
+		return TC_ACT_UNSPEC;
+	/* the answer's side is found by it, and this one is beside that */
+	back.version = d.tuple.version;
+	__builtin_memcpy(back.from, d.tuple.to, sizeof back.from);
+	__builtin_memcpy(back.to, d.tuple.from, sizeof back.to);
+	back.from_port = d.tuple.to_port;
+	back.to_port = d.tuple.from_port;
+	e = bpf_map_lookup_elem(&fastpath_flows, &back);
+	if (e == NULL)
+		return TC_ACT_UNSPEC;
+	index = e->side ^ 1;
+	s = bpf_map_lookup_elem(&fastpath_sides, &index);
+	if (s != NULL && (s->state & FASTPATH_LEFT) == 0)
+		s->state |= FASTPATH_LEFT;
+	return TC_ACT_UNSPEC;
 }
 
 /* bpf_check_mtu() is there for such alone; ISC is BSD's in other words. This

@@ -98,7 +98,8 @@ fastpath_count(
 #include <sys/mman.h>
 #include <unistd.h>
 
-#define TCX_INGRESS 46 /* BPF_TCX_INGRESS of <linux/bpf.h> since 6.6 */
+/* BPF_TCX_INGRESS and _EGRESS of <linux/bpf.h> since 6.6, by fastpath_gate. */
+static const int tcx_points[] = { 46, 47 };
 
 /* The program as net/fastpath.bpf.c was compiled. */
 __asm__(".section .rodata\n"
@@ -107,6 +108,7 @@ __asm__(".section .rodata\n"
 	"fastpath_object_end: .byte 0\n"
 	".previous\n");
 extern const char fastpath_object[], fastpath_object_end[];
+static const char *const programs[] = { "fastpath", "fastpath_out" };
 
 /* ---- opening ---- */
 
@@ -147,8 +149,10 @@ load(struct fastpath *f, char why[static FASTPATH_WHY_LEN])
 	error = -bpf_object__load(f->object);
 	if (error != 0)
 		return fail(why, "loading the program", error);
-	p = bpf_object__find_program_by_name(f->object, "fastpath");
-	f->program = bpf_program__fd(p);
+	for (int gate = FASTPATH_IN; gate <= FASTPATH_OUT; gate++) {
+		p = bpf_object__find_program_by_name(f->object, programs[gate]);
+		f->program[gate] = bpf_program__fd(p);
+	}
 	f->flows = bpf_object__find_map_fd_by_name(f->object, "fastpath_flows");
 	return 0;
 }
@@ -202,62 +206,87 @@ fastpath_open(uint32_t flows, char why[static FASTPATH_WHY_LEN])
 /* ---- links ---- */
 
 static int
-attach_link(struct fastpath *f, struct fastpath_place *at)
+attach_link(
+    struct fastpath *f, struct fastpath_place *at, enum fastpath_gate gate)
 {
-	int fd = bpf_link_create(f->program, (int)at->device,
-	    (enum bpf_attach_type)TCX_INGRESS, NULL);
+	int fd = bpf_link_create(f->program[gate], (int)at->device,
+	    (enum bpf_attach_type)tcx_points[gate], NULL);
 
-	if (fd < 0)
-		return -1;
-	at->link = fd;
-	at->priority = 0;
-	return 0;
+	at->hold[gate].link = fd < 0 ? -1 : fd;
+	return fd < 0 ? -1 : 0;
 }
 
 static bool
-is_linked(const struct fastpath_place *at)
+is_linked(const struct fastpath_place *at, enum fastpath_gate gate)
 {
 	struct bpf_link_info info = { 0 };
 	uint32_t len = sizeof info;
 
 	/* of tcx too the first word is the ifindex; 0: detached */
-	return bpf_obj_get_info_by_fd(at->link, &info, &len) == 0 &&
+	return bpf_obj_get_info_by_fd(at->hold[gate].link, &info, &len) == 0 &&
 	    info.xdp.ifindex == at->device;
 }
 
 /* ---- places ---- */
 
+static int
+attach(struct fastpath *f, struct fastpath_place *at, enum fastpath_gate gate,
+    enum fastpath_hook hook)
+{
+	at->hold[gate].link = -1;
+	if (hook != FASTPATH_HOOK_CLSACT && attach_link(f, at, gate) == 0)
+		return 0;
+	/* EINVAL: a kernel of before 6.6 knows no such links */
+	if (hook == FASTPATH_HOOK_CLSACT ||
+	    (hook == FASTPATH_HOOK_AUTO && errno == EINVAL))
+		return fastpath_add_filter(f, at, gate);
+	return -1;
+}
+
+static void
+detach(const struct fastpath_place *at)
+{
+	for (int gate = FASTPATH_IN; gate <= FASTPATH_OUT; gate++)
+		if (at->hold[gate].link >= 0)
+			close(at->hold[gate].link);
+}
+
 int
 fastpath_attach(struct fastpath *f, unsigned int device,
     enum fastpath_hook hook, char why[static FASTPATH_WHY_LEN])
 {
-	struct fastpath_place *at;
-	int result = -1;
+	struct fastpath_place *at = &f->places[f->used];
 
 	if (f->used == FASTPATH_DEVICES)
 		return fail(why, "one interface more", ENOSPC);
-	at = &f->places[f->used];
-	*at = (struct fastpath_place){ .device = device, .link = -1 };
-	if (hook != FASTPATH_HOOK_CLSACT)
-		result = attach_link(f, at);
-	/* EINVAL: a kernel of before 6.6 knows no such links */
-	if (hook == FASTPATH_HOOK_CLSACT ||
-	    (hook == FASTPATH_HOOK_AUTO && result != 0 && errno == EINVAL))
-		result = fastpath_add_filter(f, at);
-	if (result != 0)
+	*at = (struct fastpath_place){ .device = device };
+	if (attach(f, at, FASTPATH_OUT, hook) != 0)
 		return fail(why, "attaching the program", errno);
+	if (attach(f, at, FASTPATH_IN, hook) != 0) {
+		(void)fail(why, "attaching the program", errno);
+		at->hold[FASTPATH_IN].link = -1;
+		detach(at);
+		fastpath_remove_filters(at);
+		return -1;
+	}
 	(void)if_indextoname(device, at->name);
 	f->used++;
 	return 0;
 }
 
+static bool
+is_attached(const struct fastpath_place *at, enum fastpath_gate gate)
+{
+	return at->hold[gate].link >= 0
+	    ? is_linked(at, gate)
+	    : fastpath_filter_in(at, gate) == at->hold[gate].program;
+}
+
 bool
 fastpath_attached(const struct fastpath *f, size_t n)
 {
-	const struct fastpath_place *at = &f->places[n];
-
-	return at->link >= 0 ? is_linked(at)
-			     : fastpath_filter_in(at) == at->program;
+	return is_attached(&f->places[n], FASTPATH_IN) &&
+	    is_attached(&f->places[n], FASTPATH_OUT);
 }
 
 void
@@ -271,10 +300,9 @@ fastpath_close(struct fastpath *f)
 	}
 	fastpath_await_heir(f);
 	for (size_t i = 0; i < f->used; i++) {
-		if (f->places[i].link >= 0)
-			close(f->places[i].link);
-		else if (f->heir <= 0)
-			fastpath_remove_filter(&f->places[i]);
+		detach(&f->places[i]);
+		if (f->heir <= 0)
+			fastpath_remove_filters(&f->places[i]);
 	}
 	if (f->sides != NULL)
 		munmap(f->sides, sides_len(f));

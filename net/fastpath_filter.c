@@ -61,34 +61,36 @@ is_left_behind(uint32_t program)
 }
 
 static struct bpf_tc_hook
-hook_of(const struct fastpath_place *at)
+hook_of(const struct fastpath_place *at, enum fastpath_gate gate)
 {
 	return (struct bpf_tc_hook){ .sz = sizeof(struct bpf_tc_hook),
 		.ifindex = (int)at->device,
-		.attach_point = BPF_TC_INGRESS };
+		.attach_point =
+		    gate == FASTPATH_IN ? BPF_TC_INGRESS : BPF_TC_EGRESS };
 }
 
 static struct bpf_tc_opts
-options_of(const struct fastpath_place *at)
+options_of(const struct fastpath_place *at, enum fastpath_gate gate)
 {
 	return (struct bpf_tc_opts){ .sz = sizeof(struct bpf_tc_opts),
 		.handle = HANDLE,
-		.priority = at->priority };
+		.priority = at->hold[gate].priority };
 }
 
 uint32_t
-fastpath_filter_in(const struct fastpath_place *at)
+fastpath_filter_in(const struct fastpath_place *at, enum fastpath_gate gate)
 {
-	struct bpf_tc_hook hook = hook_of(at);
-	struct bpf_tc_opts o = options_of(at);
+	struct bpf_tc_hook hook = hook_of(at, gate);
+	struct bpf_tc_opts o = options_of(at, gate);
 
 	return bpf_tc_query(&hook, &o) == 0 ? o.prog_id : 0;
 }
 
 int
-fastpath_add_filter(struct fastpath *f, struct fastpath_place *at)
+fastpath_add_filter(
+    struct fastpath *f, struct fastpath_place *at, enum fastpath_gate gate)
 {
-	struct bpf_tc_hook hook = hook_of(at);
+	struct bpf_tc_hook hook = hook_of(at, gate);
 	int error = bpf_tc_hook_create(&hook);
 
 	/* EEXIST: another's, and it will do for both */
@@ -97,15 +99,15 @@ fastpath_add_filter(struct fastpath *f, struct fastpath_place *at)
 		struct bpf_tc_opts o;
 		uint32_t id;
 
-		at->priority = (uint32_t)(PRIORITY + i);
-		id = fastpath_filter_in(at);
-		o = options_of(at);
+		at->hold[gate].priority = (uint32_t)(PRIORITY + i);
+		id = fastpath_filter_in(at, gate);
+		o = options_of(at, gate);
 		if (id != 0 && is_left_behind(id))
 			(void)bpf_tc_detach(&hook, &o);
-		o = options_of(at);
-		o.prog_fd = f->program;
+		o = options_of(at, gate);
+		o.prog_fd = f->program[gate];
 		error = bpf_tc_attach(&hook, &o);
-		at->program = o.prog_id;
+		at->hold[gate].program = o.prog_id;
 		if (error == 0)
 			return 0;
 	}
@@ -113,14 +115,23 @@ fastpath_add_filter(struct fastpath *f, struct fastpath_place *at)
 	return -1;
 }
 
-void
-fastpath_remove_filter(const struct fastpath_place *at)
+static void
+remove_filter(const struct fastpath_place *at, enum fastpath_gate gate)
 {
-	struct bpf_tc_hook hook = hook_of(at);
-	struct bpf_tc_opts o = options_of(at);
+	struct bpf_tc_hook hook = hook_of(at, gate);
+	struct bpf_tc_opts o = options_of(at, gate);
 
-	if (fastpath_filter_in(at) == at->program)
+	if (at->hold[gate].program != 0 &&
+	    fastpath_filter_in(at, gate) == at->hold[gate].program)
 		(void)bpf_tc_detach(&hook, &o);
+}
+
+void
+fastpath_remove_filters(const struct fastpath_place *at)
+{
+	for (int gate = FASTPATH_IN; gate <= FASTPATH_OUT; gate++)
+		if (at->hold[gate].link < 0)
+			remove_filter(at, (enum fastpath_gate)gate);
 }
 
 #endif

@@ -167,7 +167,7 @@ fill(struct fastpath_side *s, const struct fastpath_tuple *old,
 	s->device = way->device;
 	s->mtu = way->mtu;
 	s->epoch = (uint16_t)epoch;
-	s->state = FASTPATH_WATCHED;
+	s->state = 0;
 }
 
 static int

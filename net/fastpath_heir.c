@@ -22,7 +22,7 @@ static bool
 has_filters(const struct fastpath *f)
 {
 	for (size_t i = 0; i < f->used; i++)
-		if (f->places[i].link < 0)
+		if (f->places[i].hold[FASTPATH_IN].link < 0)
 			return true;
 	return false;
 }
@@ -53,8 +53,7 @@ inherit(const struct fastpath *f, int fd, const char *user)
 	while (read(fd, &byte, 1) < 0 && errno == EINTR)
 		continue;
 	for (size_t i = 0; i < f->used; i++)
-		if (f->places[i].link < 0)
-			fastpath_remove_filter(&f->places[i]);
+		fastpath_remove_filters(&f->places[i]);
 	_exit(0);
 }
 

@@ -13,14 +13,19 @@ struct bpf_object;
 struct fastpath_place {
 	unsigned int device;
 	char name[IF_NAMESIZE];
-	int link; /* tcx: -1 none */
-	uint32_t priority; /* of the filter */
-	uint32_t program; /* its program's id */
+	struct fastpath_hold {
+		int link; /* tcx: -1 none */
+		uint32_t priority; /* of the filter */
+		uint32_t program; /* its program's id */
+	} hold[2]; /* by enum fastpath_gate */
 };
+
+/* Where frames come in, and where they leave. */
+enum fastpath_gate { FASTPATH_IN = 0, FASTPATH_OUT };
 
 struct fastpath {
 	struct bpf_object *object;
-	int program, flows; /* descriptors of the object's */
+	int program[2], flows; /* descriptors of the object's */
 	struct fastpath_side *sides; /* shared with the program */
 	struct fastpath_control *control; /* the same */
 	uint32_t count; /* of flows: two sides each */
@@ -37,11 +42,13 @@ struct addr fastpath_new_to(const struct fastpath_side *s);
 
 /* In the first priority that is free, or that a daemon which has ended has
  * left taken. 0, or -1 with errno. */
-int fastpath_add_filter(struct fastpath *f, struct fastpath_place *at);
+int fastpath_add_filter(
+    struct fastpath *f, struct fastpath_place *at, enum fastpath_gate gate);
 /* The id of the program in this place; 0: none. */
-uint32_t fastpath_filter_in(const struct fastpath_place *at);
-/* Only if it is still ours. */
-void fastpath_remove_filter(const struct fastpath_place *at);
+uint32_t
+fastpath_filter_in(const struct fastpath_place *at, enum fastpath_gate gate);
+/* Those that are still ours. */
+void fastpath_remove_filters(const struct fastpath_place *at);
 /* When we are about to end: until the heir has done its work. */
 void fastpath_await_heir(struct fastpath *f);
 

@@ -39,11 +39,12 @@ struct fastpath_entry {
 #define FASTPATH_MTU_LEAST4 576
 #define FASTPATH_MTU_LEAST6 1280
 
-enum fastpath_state {
-	FASTPATH_WATCHED = 0, /* its datagrams go to the stack */
-	FASTPATH_SEEN, /* one has come as the sockets see it */
-	FASTPATH_CARRIED, /* so it was on the other side too */
-};
+/* What was seen of the datagrams of a side while they went by the sockets:
+ * one that came in, and one that left, with the addresses that are rewritten.
+ * Both, and they are carried. */
+#define FASTPATH_CAME 1u
+#define FASTPATH_LEFT 2u
+#define FASTPATH_CARRIED (FASTPATH_CAME | FASTPATH_LEFT)
 
 /* Two cache lines; the second is not needed to count. */
 struct fastpath_side {
@@ -57,7 +58,7 @@ struct fastpath_side {
 	uint32_t ip_change; /* of the IPv4 header's sum, one hop included */
 	uint32_t address_change; /* of the UDP sum, by the addresses */
 	uint16_t epoch; /* the control's, when this was found out */
-	uint8_t state; /* enum fastpath_state */
+	uint8_t state; /* of FASTPATH_CARRIED */
 	uint8_t version;
 	uint32_t new_ports, old_ports; /* source, destination */
 	uint32_t new_addr[8], old_addr[8]; /* source, destination */

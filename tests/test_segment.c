@@ -1,6 +1,8 @@
 /* net/segment.h, as net/batch.h uses it for the replies to one client. */
 #include "net/segment.h"
 
+#include <linux/sock_diag.h>
+#include <poll.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -28,12 +30,36 @@ client_of_runs(const char *text, uint16_t port)
 	return fd;
 }
 
-/* The server asked `slots` times; reply i has size[i] bytes of 'a' + i. */
+static uint32_t
+queued_bytes(int fd)
+{
+	uint32_t info[SK_MEMINFO_VARS];
+	socklen_t len = sizeof info;
+
+	assert_int_equal(getsockopt(fd, SOL_SOCKET, SO_MEMINFO, info, &len), 0);
+	return info[SK_MEMINFO_RMEM_ALLOC];
+}
+
+/* Asks, and waits until it lies there: a busy kernel delivers later. */
+static void
+ask(int client, const struct addr *to, int server)
+{
+	const uint32_t before = queued_bytes(server);
+	const socklen_t len = to != NULL ? addr_len(to) : 0;
+
+	assert_int_equal(
+	    sendto(client, "ask", 3, 0, to != NULL ? &to->sa : NULL, len), 3);
+	for (int ms = 0; queued_bytes(server) == before; ms++) {
+		assert_true(ms < 5000);
+		poll(NULL, 0, 1);
+	}
+}
+
+/* The server asked SLOTS times; reply i has size[i] bytes of 'a' + i. */
 static unsigned int
 reply_with(
     struct batch *b, int server, const size_t *size, unsigned int *refused)
 {
-	sockets_queued(server);
 	assert_int_equal(batch_receive(b, server), SLOTS);
 	for (unsigned int i = 0; i < SLOTS; i++) {
 		memset(batch_out(b, i), 'a' + (int)i, size[i]);
@@ -54,7 +80,7 @@ static const struct {
 	/* longer than a frame: each by itself */
 	{ { 1453, 1453, 9, 9, 9, 9, 9, 9 }, { "a", "b", "cdefgh" } },
 	/* longer than a datagram: refused (EMSGSIZE), alone and in between */
-	{ { 9, 9, 65508, 9, 9, 65508, 65508, 9 }, { "ab", "de", "h" } },
+	{ { 9, 9, 65528, 9, 9, 65528, 65528, 9 }, { "ab", "de", "h" } },
 };
 
 static void
@@ -70,20 +96,19 @@ expect_run(int fd, size_t size, const char *of)
 }
 
 static void
-replies_to_one_client_travel_together(void **state)
+travel_together(const char *bound, const struct sock_opts *o, const char *asked)
 {
 	struct batch *b = batch_new(SLOTS, 100, OUT_CAP);
 	uint16_t port = 0;
-	int server = sockets_open(SOCK_UDP, "0.0.0.0", &wild, &port);
-	int client = client_of_runs("127.0.0.3", port);
+	int server = sockets_open(SOCK_UDP, bound, o, &port);
+	int client = client_of_runs(asked, port);
 
-	(void)state;
 	for (size_t t = 0; t < sizeof trips / sizeof *trips; t++) {
 		const size_t *size = trips[t].size;
 		unsigned int sent = 0, refused;
 
 		for (int i = 0; i < SLOTS; i++)
-			sockets_say(client, "ask");
+			ask(client, NULL, server);
 		for (const char *const *r = trips[t].reads; *r != NULL; r++)
 			sent += (unsigned int)strlen(*r);
 		assert_int_equal(reply_with(b, server, size, &refused), sent);
@@ -95,6 +120,17 @@ replies_to_one_client_travel_together(void **state)
 	close(client);
 	close(server);
 	batch_free(b);
+}
+
+/* With a control message that says where from, and without. */
+static void
+replies_to_one_client_travel_together(void **state)
+{
+	(void)state;
+	travel_together("127.0.0.1", &plain, "127.0.0.1");
+	travel_together("0.0.0.0", &wild, "127.0.0.3");
+	travel_together("::", &wild, "::1");
+	travel_together("::", &wild, "127.0.0.3");
 }
 
 /* One client, two addresses asked: two runs, each from its own address. */
@@ -120,8 +156,7 @@ runs_part_where_another_address_was_asked(void **state)
 		struct addr to = sockets_addr(asked[i / 4]);
 
 		addr_set_port(&to, port);
-		assert_int_equal(
-		    sendto(client, "ask", 3, 0, &to.sa, addr_len(&to)), 3);
+		ask(client, &to, server);
 	}
 	assert_int_equal(reply_with(b, server, size, &refused), SLOTS);
 	for (int i = 0; i < 2; i++) {
@@ -158,7 +193,7 @@ a_run_refused_goes_singly(void **state)
 	    setsockopt(server, SOL_SOCKET, SO_NO_CHECK, &one, sizeof one), 0);
 	for (int round = 0; round < 2; round++) {
 		for (int i = 0; i < SLOTS; i++)
-			sockets_say(client, "ask");
+			ask(client, NULL, server);
 		assert_int_equal(
 		    reply_with(b, server, size, &refused), SLOTS - 1);
 		assert_int_equal(refused, 0);

@@ -107,8 +107,9 @@ def proxy_text(run, part, rows):
 
 
 def proxy_part(part):
+    text = proxy_text(part.run, part, [])
     with open(os.path.join(part.out, "proxy.md"), "w") as f:
-        f.write(proxy_text(part.run, part, []))
+        f.write(text)
     part.text = "## The proxy\n\nAll of its figures are in `proxy.md`.\n"
 
 

@@ -51,7 +51,8 @@ class Process:
         self.out = tempfile.TemporaryFile(mode="w+")
         self.command = command
         self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL,
-                                        stdout=self.out, stderr=self.out)
+                                        stdout=self.out, stderr=self.out,
+                                        process_group=0)
         self.pid = self.process.pid
 
     def cpu(self):
@@ -64,6 +65,10 @@ class Process:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
+        try:  # its children, which may outlive it and hold the port
+            os.killpg(self.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
         self.out.seek(0)
         text = self.out.read()
         self.out.close()

@@ -206,14 +206,17 @@ flag_words(const struct portscan_socket *s)
 char *
 place_owner(char *buf, size_t len, const struct portscan_socket *s)
 {
-	char local[ADDR_STR_LEN], who[256], user[32], device[IF_NAMESIZE + 8];
+	char local[ADDR_STR_LEN], who[256], user[32], device[IF_NAMESIZE + 32];
 
 	device[0] = '\0';
 	if (s->device != 0) {
 		char name[IF_NAMESIZE];
 
-		snprintf(device, sizeof device, " dev %s",
-		    if_indextoname(s->device, name) != NULL ? name : "?");
+		if (if_indextoname(s->device, name) != NULL)
+			snprintf(device, sizeof device, " dev %s", name);
+		else /* such as the guard's, which hears nothing */
+			snprintf(device, sizeof device,
+			    " dev %u, which is not there", s->device);
 	}
 	if (s->pid != 0)
 		snprintf(who, sizeof who, "pid %ld (%s)%s%s, fd %d",

@@ -125,7 +125,8 @@ tell_stage(struct story *s)
 		    "Without root there is no network of our own: it happens "
 		    "on this host's loopback, on port %u, which its other "
 		    "users and hosts can reach for these seconds. Left out: "
-		    "what another user can do. As root nothing is.",
+		    "dispatch, repair, and what another user can do. As root "
+		    "nothing is.",
 		    s->stage.port);
 }
 

@@ -13,7 +13,8 @@ control_may_act(struct control_connection *c)
 	const char *word = control_command_str(c->request.command);
 
 	if (c->peer.uid == 0 || c->peer.uid == c->control->owner) {
-		log_info("control: %s %s, asked by uid %u, pid %d", word,
+		log_info("control: %s%s%s, asked by uid %u, pid %d", word,
+		    c->request.application[0] != '\0' ? " " : "",
 		    c->request.application, (unsigned int)c->peer.uid,
 		    (int)c->peer.pid);
 		return true;

@@ -182,7 +182,7 @@ def test_without_root_it_says_what_is_left_out(as_root):
     p = story(prefix=["unshare", "-n", "sh", "-euc",
                       'ip link set lo up; exec "$@"', "-", *NOBODY])
     assert p.returncode == 0, p.stderr + p.stdout
-    assert "Left out: what another user can do" in p.stdout
+    assert "Left out: dispatch, repair, and what another user" in p.stdout
     assert "only root can be another user" in p.stdout
     assert "NOT SO" not in p.stdout
 

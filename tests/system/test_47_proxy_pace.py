@@ -35,10 +35,12 @@ def test_a_stream_has_the_rate_that_is_set(proxy, origin, rate,
     n = rate * 2
     p = proxy(origin(give(n)), limits={"bytes_per_s": rate},
               daemon={"splice_after": splice_after})
-    took = timed(p, n)
-    if took > 2.3:  # a machine that is busy makes it slower, never faster
+    for _ in range(5):
         took = timed(p, n)
-    assert 1.9 < took < 2.3, took
+        assert took > 1.9, took
+        if took < 2.3:  # a machine that is busy makes it slower, never faster
+            break
+    assert took < 2.3, took
     ended = harness.until(lambda: p.events(Event="disconnect", Status=200),
                           "the end")
     assert {e["OriginBytes"] for e in ended} == {n}

@@ -176,7 +176,8 @@ def test_sigterm_lets_requests_finish_and_takes_no_new_ones(tmp_path):
         for t in threads:
             t.join()
     assert sorted(answers) == [b"half %04d" % i for i in range(n)]
-    ended = p.all_ended(n)
+    # who was only to be refused may have come before the ports were left
+    ended = [e for e in p.all_ended(n) if e["ClientBytes"] > 0]
     assert len(ended) == n and {e["Status"] for e in ended} == {200}
     assert {(e["ClientBytes"], e["OriginBytes"]) for e in ended} == {(4, 9)}
     p.stop()

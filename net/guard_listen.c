@@ -321,19 +321,24 @@ guard_listen_again(struct guard *g, int fd)
 {
 	struct guard_socket *s = guard_find(g, fd);
 	const struct sock_opts used = { .reuseport = true };
-	int result;
+	int result, error;
+	bool asked;
 
 	if (s == NULL) {
 		errno = EBADF;
 		return -1;
 	}
-	result = listen_all(s);
-	if (result == 0 || errno != EADDRINUSE || ask_all(g, &s->place) == 0)
-		return result;
+	/* they stand in each other's way, too */
 	result = guard_flags(s, GUARD_BY_PORT, true);
 	if (result == 0)
 		result = listen_all(s);
+	asked = result != 0 && errno == EADDRINUSE;
+	if (asked && ask_all(g, &s->place) > 0)
+		result = listen_all(s);
+	error = errno;
 	shut(g, s, &used);
-	done(g, NULL);
+	if (asked)
+		done(g, NULL);
+	errno = error;
 	return result;
 }

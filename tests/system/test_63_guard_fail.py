@@ -137,3 +137,26 @@ def test_an_address_that_the_proxy_gives_up_is_ours_again(shared):
             return reply and harness.nonce_of(reply)
         harness.until(told, "the time at the customer's address of before")
     s.tells_the_time(EDGE)
+
+
+def test_a_port_that_is_drained_refuses_and_comes_back(shared, tmp_path):
+    """Its clients fall to the time server, which turns them away; to listen
+    again takes a window."""
+    control = tmp_path / "run" / "control.sock"
+    s = shared(versions=(4,), proxy={"control": str(control)})
+    s.time.start()
+    s.proxy.start()
+    s.both()
+    harness.run("l4proxyctl", "-s", control, "drain", "tcp-0")
+
+    def refused():
+        try:
+            with s.on_client(lambda: harness.Tcp(EDGE[4], 2002)) as client:
+                return client.closed()
+        except OSError:
+            return True
+    assert refused()
+    s.tells_the_time()
+    harness.run("l4proxyctl", "-s", control, "undrain", "tcp-0")
+    s.both()
+    s.nobody_else_gets_in()

@@ -291,8 +291,10 @@ def test_a_filter_of_somebody_else_comes_first(tmp_path, street):
                 street.echo(4), street.ask(4) as c:
             for _ in range(10):
                 establish(c)
+            # what the origin sends comes in elsewhere, and is carried
             assert p.counters("udp4")["kernel_flows"] >= 1
-            assert by_kernel(p, "udp4") == 0
+            harness.until(lambda: by_kernel(p, "udp4") > 0, "its replies are")
+            assert by_kernel(p, "udp4") <= 50
     finally:
         tc(street, "qdisc", "del", "dev", "in", "clsact")
 

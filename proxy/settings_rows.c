@@ -190,7 +190,7 @@ static const struct schema_row app_rows[] = {
 
 static const struct schema_row sharing_rows[] = {
 	{ "mode", SCHEMA_ENUM, IN(sharing, s.mode), .words = sharing_words,
-	    .fallback = "off",
+	    .fallback = "guarded",
 	    .help =
 		"off, guarded, open, reuseport, activation, dispatch, demux" },
 	{ "peer", SCHEMA_STRING, IN(sharing, s.peer),

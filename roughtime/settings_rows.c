@@ -131,7 +131,7 @@ static const struct schema_row grease_rows[] = {
 
 static const struct schema_row sharing_rows[] = {
 	{ "mode", SCHEMA_ENUM, IN(sharing_section, mode),
-	    .words = sharing_words, .fallback = "off",
+	    .words = sharing_words, .fallback = "guarded",
 	    .help =
 		"off, guarded, open, reuseport, activation, dispatch, demux" },
 	{ "socket", SCHEMA_STRING, IN(sharing_section, socket),

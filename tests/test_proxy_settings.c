@@ -59,7 +59,7 @@ test_defaults(void **state)
 	assert_int_equal(s.udp_flows, 65536);
 	assert_int_equal(s.busy_poll_us, 50);
 	assert_int_equal(s.splice_after, 65536);
-	assert_int_equal(s.sharing.mode, SHARING_OFF);
+	assert_int_equal(s.sharing.mode, SHARING_GUARDED);
 	assert_true(proxy_settings_workers(&s) >= 1);
 	assert_ptr_equal(proxy_settings_find(&s, "a"), a);
 	assert_null(proxy_settings_find(&s, "b"));

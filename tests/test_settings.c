@@ -58,7 +58,7 @@ test_defaults(void **state)
 	assert_true(s.limit.rate == 0);
 	assert_true(s.grease.fraction == 0);
 	assert_string_equal(s.user, "nobody");
-	assert_int_equal(s.sharing.mode, SHARING_OFF);
+	assert_int_equal(s.sharing.mode, SHARING_GUARDED);
 	assert_true(settings_workers(&s) >= 1);
 	settings_free(&s);
 }

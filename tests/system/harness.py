@@ -125,8 +125,12 @@ class Roughtimed:
         self.handed = ()  # descriptors that the child inherits
         daemons.append(self)
 
+    meets = "socket"  # where it would find another daemon, if it were told
+
     def write_config(self, config):
         self.config = config
+        alone = {self.meets: str(self.directory / f"{self.name}.alone")}
+        config = {"sharing": alone, **config}
         # JSON is YAML, and needs no quoting rules.
         self.config_path.write_text(json.dumps(config, indent=1))
 

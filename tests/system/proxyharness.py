@@ -13,6 +13,7 @@ RESET = struct.pack("ii", 1, 0)  # SO_LINGER: close(2) sends RST
 
 class L4proxyd(harness.Roughtimed):
     """The daemon under a configuration of applications."""
+    meets = "peer"
 
     def __init__(self, directory, applications, name="l4proxyd", prefix=(),
                  **more):

@@ -192,7 +192,8 @@ def test_unprivileged_start(as_root, open_directory):
     os.chown(identity.path, NOBODY.pw_uid, NOBODY.pw_gid)
     port = harness.free_port()
     daemon = harness.Roughtimed(
-        open_directory, harness.base_config(port, [identity]),
+        open_directory,
+        harness.base_config(port, [identity], sharing={"mode": "off"}),
         program=open_directory / "roughtimed",
         prefix=["setpriv", f"--reuid={NOBODY.pw_uid}",
                 f"--regid={NOBODY.pw_gid}", "--clear-groups"])

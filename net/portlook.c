@@ -37,6 +37,26 @@ take(struct portrules_socket *s, const struct portscan_socket *f)
 	s->reuseport = f->reuseport;
 }
 
+/* Two listeners at one place are a group, whatever has become of the flag by
+ * which they could be: the first that the kernel finds must still have it. */
+static bool
+has_twin(const struct portlook *l, size_t i)
+{
+	const struct portscan_socket *s = &l->found[i];
+
+	if (s->proto != SOCK_TCP || s->state != PORTRULES_LISTEN)
+		return false;
+	for (size_t k = 0; k < l->n; k++) {
+		const struct portscan_socket *t = &l->found[k];
+
+		if (k != i && t->state == s->state && t->uid == s->uid &&
+		    t->device == s->device && t->v6only == s->v6only &&
+		    addr_equal(&t->local, &s->local))
+			return true;
+	}
+	return false;
+}
+
 /*
  * The accepted connections and what remains of them carry their listener's
  * flags; a process that has thousands is not asked about each.
@@ -50,11 +70,14 @@ adopt_all(struct portlook *l)
 	for (size_t i = 0; i < l->n; i++) {
 		take(&l->sockets[i], &l->found[i]);
 		l->blind += !l->found[i].flags_seen;
+		l->sockets[i].reuseport |= has_twin(l, i);
 		portrules_adopt(&l->rules, i);
 	}
 	/* the order of the scan is the kernel's */
-	for (size_t i = 0; i < l->n; i++)
+	for (size_t i = 0; i < l->n; i++) {
 		l->sockets[i].place = (long)i + 1;
+		l->sockets[i].reuseport = l->found[i].reuseport;
+	}
 	l->rules.clock = (long)l->n + 1;
 }
 

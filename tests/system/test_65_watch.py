@@ -187,11 +187,11 @@ def test_an_sk_lookup_program_comes_first(namespaces, tmp_path, watch):
     with proxy, stranger(UDP, 20005, "0.0.0.0", 0, 0, inside) as (error, pid):
         assert error == 0
         w = watch("udp", "192.0.2.1:20005", "--pid", pid, prefix=inside)
-        told = w.expect(event="sk_lookup", over=False)
+        told = w.expect(how="sk_lookup", over=False)
         assert told["socket"]["command"] == "l4proxyd"
         assert told["program"]["name"] == "dispatch"
         proxy.stop()
-        w.expect(event="sk_lookup", over=True)
+        w.expect(how="sk_lookup", over=True)
         w.stop(2)
 
 

@@ -56,7 +56,6 @@ BAD_YAML = {
     "an anchor": ("batch: &x 5\n", r":1:\d+"),
     "two documents": ("batch: 5\n---\nbatch: 6\n", r":\d+:\d+"),
     "unknown version": ("versions: [rfc, draft-99]\n", r":1:17: versions"),
-    "not built": ("sharing: {mode: demux}\n", r"demux.*not built"),
     "binary": ("\x01\x02\x00", r":\d+:\d+|roughtimed\.yaml"),
     "overlap": ("delegation: {lifetime: 1h, overlap: 2h}\n", r":1:.*overlap"),
     "bad address": ("listen: [{address: 999.1.1.1}]\n", r":1:\d+.*address"),

@@ -9,6 +9,7 @@
 #include <linux/rtnetlink.h>
 #include <linux/veth.h>
 #include <net/if.h>
+#include <poll.h>
 #include <sched.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -17,7 +18,13 @@
 #include <sys/time.h>
 #include <unistd.h>
 
+#include "net/addr.h"
+#include "net/sock.h"
+
 #define MESSAGE_LEN 512
+#define READY_MS 50 /* for one answer */
+#define READY_TRIES 200
+#define NOBODYS_PORT 9
 
 /* One rtnetlink(7) request under construction. */
 struct message {
@@ -232,6 +239,56 @@ furnish(struct lab *l)
 	return lab_enter(l, LAB_SERVER);
 }
 
+/*
+ * Links, and addresses of IPv6, come to life in the kernel's own time. Then
+ * the other end refuses a datagram to a port that is nobody's.
+ */
+static bool
+is_refused(const struct addr *a)
+{
+	const struct sock_opts o = { .v6only = true };
+	int fd = sock_connect(SOCK_UDP, a, &o);
+	struct pollfd p = { .fd = fd, .events = POLLIN };
+	char byte = 0;
+	bool sent = fd >= 0 && send(fd, &byte, 1, 0) == 1;
+	bool refused = poll(&p, sent, READY_MS) == 1 &&
+	    recv(fd, &byte, 1, MSG_DONTWAIT) < 0 && errno == ECONNREFUSED;
+
+	if (fd >= 0)
+		close(fd);
+	return refused;
+}
+
+static const struct {
+	enum lab_net net;
+	const char *to;
+} ways[] = {
+	{ LAB_CLIENT, "192.0.2.1" },
+	{ LAB_CLIENT, "[2001:db8::1]" },
+	{ LAB_OTHER, "[2001:db8::1]" },
+	{ LAB_SERVER, "[2001:db8::101]" },
+};
+
+static int
+await(const struct lab *l)
+{
+	int tries = READY_TRIES;
+	const char *why;
+	struct addr a;
+
+	for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
+		if (lab_enter(l, ways[i].net) < 0 ||
+		    addr_parse(&a, ways[i].to, NOBODYS_PORT, &why) != 0)
+			return -1;
+		while (!is_refused(&a)) {
+			errno = ETIMEDOUT;
+			if (--tries <= 0)
+				return -1;
+		}
+	}
+	return lab_enter(l, LAB_SERVER);
+}
+
 static int
 new_net(struct lab *l, int i)
 {
@@ -287,7 +344,7 @@ lab_open(struct lab *l)
 	for (int i = 0; i < LAB_NETS; i++)
 		if (new_net(l, i) < 0)
 			return -1;
-	return furnish(l);
+	return furnish(l) < 0 ? -1 : await(l);
 }
 
 int

@@ -8,7 +8,7 @@ packages_build='gcc make pkg-config libc6-dev linux-libc-dev libsodium-dev
 packages_test='libcmocka-dev python3 python3-pytest python3-pytest-xdist
 	python3-nacl iproute2
 	procps mandoc bpftool strace gnuplot-nox ethtool
-	systemd nftables nginx libnginx-mod-stream wrk iperf3 redis-tools
+	systemd socat nftables nginx libnginx-mod-stream wrk iperf3 redis-tools
 	dnsmasq-base unbound bind9-dnsutils haproxy'
 
 # ./run --syscalls watches the servers by it.

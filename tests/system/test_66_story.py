@@ -177,9 +177,17 @@ def test_it_is_told_to_people():
     assert not wide
 
 
-def test_without_root_it_says_what_is_left_out(as_root):
+@pytest.fixture
+def anybodys(tmp_path, as_root):
+    """portshare and what is beside it, where anybody may run them."""
+    for name in PROGRAMS:
+        shutil.copy(harness.BUILD / name, tmp_path)
+    return tmp_path / "portshare"
+
+
+def test_without_root_it_says_what_is_left_out(anybodys):
     """In a network of the test's, as the port is the host's otherwise."""
-    p = story(prefix=["unshare", "-n", "sh", "-euc",
+    p = story(program=anybodys, prefix=["unshare", "-n", "sh", "-euc",
                       'ip link set lo up; exec "$@"', "-", *NOBODY])
     assert p.returncode == 0, p.stderr + p.stdout
     assert "Left out: dispatch, repair, and what another user" in p.stdout
@@ -187,8 +195,8 @@ def test_without_root_it_says_what_is_left_out(as_root):
     assert "NOT SO" not in p.stdout
 
 
-def test_without_root_a_busy_port_is_left_to_its_owner(as_root):
-    p = story("--json", prefix=[
+def test_without_root_a_busy_port_is_left_to_its_owner(anybodys):
+    p = story("--json", program=anybodys, prefix=[
         "unshare", "-n", "sh", "-euc",
         "ip link set lo up; python3 -c 'import os, socket, sys; "
         's = socket.socket(); s.bind(("127.0.0.9", 2002)); s.listen(); '

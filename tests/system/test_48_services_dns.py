@@ -69,9 +69,9 @@ def test_a_zone_is_transferred(both):
 
 
 def test_many_questions_each_get_their_answer(both):
-    """A hundred over one connection, and about a hundred flows: one source
-    port that chance gives dig twice is one flow, and on a busy machine it
-    asks again by another socket."""
+    """A hundred over one connection, and a hundred datagrams: of one source
+    port that chance gives dig twice they are one flow, and on a busy machine
+    it asks again by another socket."""
     questions = ["one.story.test", "AAAA"] * 100
     for way, fewest, most in (("+tcp", 0, 0), ("+notcp", 90, 200)):
         keep = ["+keepopen"] if way == "+tcp" else []
@@ -79,6 +79,11 @@ def test_many_questions_each_get_their_answer(both):
         assert answers.splitlines() == ["2001:db8::1"] * 100
         harness.until(lambda: fewest <= sessions(both)[0] <= most and
                       sessions(both)[1] == 1, f"{fewest} to {most} flows")
+    both.stop()
+    sent = [e["ClientBytes"] for e in both.all_ended()
+            if e["ClientProto"] == "udp"]
+    questions, rest = divmod(sum(sent), min(sent))
+    assert rest == 0 and max(100, len(sent)) <= questions
 
 
 def test_ipv6_at_the_edge(tmp_path, both):

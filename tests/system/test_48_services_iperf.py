@@ -65,8 +65,9 @@ def test_udp_and_its_control_share_a_port(pair, back):
     field = "OriginBytes" if back else "ClientBytes"
     ends = proxy.all_ended()
     flows = [e for e in ends if e["Application"] == "story-udp"]
-    # 447: iperf3 had gone before the last datagram came
-    assert len(flows) == 2 and {e["Status"] for e in flows} <= {200, 447}
+    # 447: the server had gone before the last datagram came to it
+    late = set() if back else {447}
+    assert len(flows) == 2 and {e["Status"] for e in flows} <= {200} | late
     bytes_ = carried(flows, field, 2) - 2 * HELLO
     assert received <= bytes_ <= sent
     assert len(ends) == 3  # the control connection, over TCP

@@ -88,16 +88,6 @@ extern const char dispatch_object[], dispatch_object_end[];
 
 /* ---- opening ---- */
 
-/* libbpf tells what it tries; we tell what failed. */
-static int
-say_nothing(enum libbpf_print_level level, const char *format, va_list ap)
-{
-	(void)level;
-	(void)format;
-	(void)ap;
-	return 0;
-}
-
 int
 dispatch_fault(char why[static DISPATCH_WHY_LEN], const char *what, int error)
 {
@@ -183,7 +173,7 @@ dispatch_new(char why[static DISPATCH_WHY_LEN])
 		snprintf(why, DISPATCH_WHY_LEN, "%s", strerror(errno));
 		return NULL;
 	}
-	libbpf_set_print(say_nothing);
+	libbpf_set_print(NULL); /* it tells what it tries; we, what failed */
 	d->rules = d->sockets = -1;
 	d->netns = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
 	if (d->netns >= 0)

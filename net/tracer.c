@@ -57,16 +57,6 @@ struct tracer {
 	int sights; /* the map's descriptor, the object's */
 };
 
-/* libbpf tells what it tries; we tell what failed. */
-static int
-say_nothing(enum libbpf_print_level level, const char *format, va_list ap)
-{
-	(void)level;
-	(void)format;
-	(void)ap;
-	return 0;
-}
-
 static int
 fail(char why[static TRACER_WHY_LEN], const char *what, int error)
 {
@@ -83,7 +73,7 @@ load(struct tracer *t, char why[static TRACER_WHY_LEN])
 	size_t len = (size_t)(tracer_object_end - tracer_object);
 	int error;
 
-	libbpf_set_print(say_nothing);
+	libbpf_set_print(NULL); /* it tells what it tries; we, what failed */
 	t->object = bpf_object__open_mem(tracer_object, len, NULL);
 	if (t->object == NULL)
 		return fail(why, "reading the BPF program", errno);

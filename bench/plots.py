@@ -82,7 +82,7 @@ def batch_plot(directory, batch, core):
 
 def flows_plot(directory, curves, name, title, x):
     return draw(directory, name, title, f"{x} (logarithmic)",
-                "proxy CPU, microseconds a round trip",
+                "added CPU, microseconds a round trip",
                 list(curves.items()),
                 settings="set logscale x 10\nset yrange [0:]")
 

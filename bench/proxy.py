@@ -15,6 +15,7 @@ kernel's softirq threads), and that of the same load without a proxy, over one
 wire from client to origin, subtracted.
 """
 import argparse
+import contextlib
 import os
 import shutil
 import subprocess
@@ -26,11 +27,15 @@ import proxy_peers
 import proxy_sweep
 import proxy_world
 from proxy_report import (ADDED_P50, ADDED_P99, ALL, BUSY, CPU, GB_ALL, GB_CPU,
-                          GB_RATE, LOST, P50, P99, RATE, added_table,
-                          row_table, summary_lines)
+                          GB_RATE, LOST, P50, P99, RATE, ADDED_ALL,
+                          added_table, row_table, summary_lines)
 from proxy_many import many_section
 from proxy_still import idle_section, start_section
-from proxy_turns import ORIGIN_PORT, UDP_SIZES, Row, good_turn, tcp, udp
+from proxy_turns import (ORIGIN_PORT, UDP_SIZES, Row, good_turn, tcp,
+                         udp)
+
+UDP_FIGURES = [RATE, CPU, ALL, BUSY, LOST]
+UDP_GOALS = {RATE: 1.0, ADDED_ALL: 0.58, CPU: 0.58}
 
 # key, title, load, columns; a goal: figure, "at most" or "at least", ratio
 LOOPBACK = [
@@ -48,21 +53,40 @@ LOOPBACK = [
      udp(1, "--size", "100", "--reply", "100"), [P50, P99, CPU],
      {ADDED_P50: 0.7, ADDED_P99: 0.7}),
     ("udp4", "UDP, 4 flows, 16 outstanding each, 1036 bytes in, 420 out",
-     udp(4, *UDP_SIZES, window=16), [RATE, CPU, BUSY, LOST],
-     {RATE: 1.0, CPU: 0.58}),
+     udp(4, *UDP_SIZES, window=16), UDP_FIGURES, UDP_GOALS),
     ("udp16", "UDP, 16 flows, 1036 bytes in, 420 out", udp(16, *UDP_SIZES),
-     [RATE, CPU, BUSY, LOST], {RATE: 1.0, CPU: 0.58}),
+     UDP_FIGURES, UDP_GOALS),
     ("udp64", "UDP, 64 flows, 1036 bytes in, 420 out", udp(64, *UDP_SIZES),
-     [RATE, CPU, BUSY, LOST], {RATE: 1.0, CPU: 0.58}),
+     UDP_FIGURES, UDP_GOALS),
     ("udp256", "UDP, 256 flows, 1036 bytes in, 420 out", udp(256, *UDP_SIZES),
-     [RATE, CPU, BUSY, LOST], {RATE: 1.0, CPU: 0.58}),
+     UDP_FIGURES, UDP_GOALS),
 ]
+STILL = [("idle-tcp", "tcp", idle_section), ("idle-udp", "udp", idle_section),
+         ("start-tcp", "tcp", start_section),
+         ("start-udp", "udp", start_section),
+         ("many-udp", "udp", many_section)]
 NAMESPACES = [
     ("veth-bulk1", "TCP bulk, one stream", tcp("bulk", 1),
      [GB_RATE, GB_ALL, GB_CPU], {GB_RATE: 1.1}),
     ("veth-udp64", "UDP, 64 flows, 1036 bytes in, 420 out",
      udp(64, *UDP_SIZES), [RATE, ALL, CPU, LOST], {RATE: 1.0}),
 ]
+
+
+@contextlib.contextmanager
+def place(make):
+    """A world with its two origins: (world, {proto: Process})."""
+    with make() as world:
+        origin = origins(world)
+        try:
+            yield world, origin
+        finally:
+            for process in origin.values():
+                process.stop()
+
+
+def one_host():
+    return proxy_world.World(own=os.geteuid() == 0)
 
 
 def origins(world):
@@ -91,6 +115,18 @@ def run_row(world, row, peers, directory, origin, args):
                     turns[name].append(t)
         print(f"{world.name}: {title}: done", file=sys.stderr)
         return turns
+
+
+def row_turns(place_of, row, peers, directory, args):
+    """All turns of a row. Who makes others dearer has a world of its own."""
+    def turns(some):
+        with place(place_of) as (world, origin):
+            return run_row(world, row, some, directory, origin, args)
+    found = turns([p for p in peers if not p.alone])
+    alone = [p for p in peers if p.alone and row[2][0] in p.protos]
+    for peer in alone:
+        found[peer.name] = turns([peer])[peer.name]
+    return found
 
 
 def version(*argv):
@@ -140,7 +176,7 @@ def arguments(argv=None):
 def chosen_peers(args):
     peers = []
     for peer in proxy_peers.all_peers():
-        if args.ours and peer.name != "l4proxyd":
+        if args.ours and not isinstance(peer, proxy_peers.L4proxyd):
             continue
         if peer.there():
             peers.append(peer)
@@ -148,7 +184,7 @@ def chosen_peers(args):
             print(f"note: {peer.name} is not here", file=sys.stderr)
     for also in args.also:
         name, path = also.split("=", 1)
-        peers.insert(1, proxy_peers.L4proxyd(f"l4proxyd-{name}", path))
+        peers.insert(1, proxy_peers.Sockets(f"l4proxyd-{name}", path))
     return peers
 
 
@@ -158,54 +194,32 @@ def peers_of(peers, key):
 
 def loopback(args, peers, directory, wanted):
     text, summary = "", []
-    with proxy_world.World(own=os.geteuid() == 0) as world:
-        origin = origins(world)
-        try:
-            for row in LOOPBACK:
-                if not wanted(row[0]):
-                    continue
-                turns = run_row(world, row, peers_of(peers, row[0]),
-                                directory, origin, args)
-                text += row_table(row, turns) + "\n"
-                summary += summary_lines(row, turns)
-            for key, section in (("idle", idle_section),
-                                 ("start", start_section)):
-                for proto in ("tcp", "udp"):
-                    if not wanted(f"{key}-{proto}"):
-                        continue
-                    more, lines = section(world, proto,
-                                          peers_of(peers, key), directory,
-                                          args)
-                    text += more + "\n"
-                    summary += lines
-            if wanted("many-udp"):
-                more, lines = many_section(world, peers_of(peers, "many"),
-                                           directory, args)
-                text += more + "\n"
-                summary += lines
-        finally:
-            for process in origin.values():
-                process.stop()
+    for row in LOOPBACK:
+        if wanted(row[0]):
+            turns = row_turns(one_host, row, peers_of(peers, row[0]),
+                              directory, args)
+            text += row_table(row, turns) + "\n"
+            summary += summary_lines(row, turns)
+    for key, proto, section in STILL:
+        if wanted(key):
+            with place(one_host) as (world, _):
+                more, lines = section(world, proto, peers_of(peers, key),
+                                      directory, args)
+            text += more + "\n"
+            summary += lines
     return text, summary
 
 
 def namespaces(args, peers, directory, wanted):
     text, summary = "", []
-    with proxy_world.ThreeHosts() as world:
-        origin = origins(world)
-        try:
-            for row in NAMESPACES:
-                if not wanted(row[0]):
-                    continue
-                turns = run_row(world, row, peers_of(peers, row[0]),
-                                directory, origin, args)
-                more, lines = added_table(row, turns)
-                text += row_table(row, turns) + "\n" + more + "\n"
-                summary += [[l[0] + ", veth", *l[1:]]
-                            for l in summary_lines(row, turns)] + lines
-        finally:
-            for process in origin.values():
-                process.stop()
+    for row in NAMESPACES:
+        if wanted(row[0]):
+            turns = row_turns(proxy_world.ThreeHosts, row,
+                              peers_of(peers, row[0]), directory, args)
+            more, lines = added_table(row, turns)
+            text += row_table(row, turns) + "\n" + more + "\n"
+            summary += [[l[0] + ", veth", *l[1:]]
+                        for l in summary_lines(row, turns)] + lines
     return text, summary
 
 
@@ -213,20 +227,12 @@ def sweeps(args, peers, directory, wanted):
     """(text, {name of a plot: {proxy: [(flows or sessions, us), ...]}})."""
     text, points = "", {}
     few = argparse.Namespace(**{**vars(args), "rounds": args.few})
-    with proxy_world.World(own=os.geteuid() == 0) as world:
-        origin = origins(world)
-        try:
-            for key, title, row_of, counts in proxy_sweep.SWEEPS:
-                if not wanted(key):
-                    continue
-                points[key] = proxy_sweep.curves(
-                    row_of, counts, lambda row: run_row(
-                        world, row, peers_of(peers, key), directory, origin,
-                        few))
-                text += proxy_sweep.section(title, points[key])
-        finally:
-            for process in origin.values():
-                process.stop()
+    for key, title, row_of, counts in proxy_sweep.SWEEPS:
+        if wanted(key):
+            points[key] = proxy_sweep.curves(
+                row_of, counts, lambda row: row_turns(
+                    one_host, row, peers_of(peers, key), directory, few))
+            text += proxy_sweep.section(title, points[key])
     return text, points
 
 
@@ -260,7 +266,7 @@ def measure(args):
             print("note: not root: no network namespaces", file=sys.stderr)
         more, points = sweeps(args, peers, directory, wanted)
         if more:
-            text += ("## Proxy CPU, us a round trip, by flows and sessions"
+            text += ("## Added CPU, us a round trip, by flows and sessions"
                      "\n\n" + more)
     table = bench.table(["row", "figure", "better peer", "ours / its",
                          "goal", "met"], summary)

@@ -7,6 +7,7 @@ import sys
 import bench
 import proxy_peers
 import proxy_world
+from proxy_peers import SOCKETS
 from proxy_report import Figure, absolute_line, verdict
 from proxy_turns import EDGE_PORT, ORIGIN_PORT, UDP_SIZES, Row, load
 
@@ -44,7 +45,7 @@ def memory_each(world, directory):
     other has room for few."""
     rss = []
     for flows in (FEW, MANY):
-        peer = proxy_peers.L4proxyd(udp_flows=flows)
+        peer = proxy_peers.Sockets(SOCKETS, udp_flows=flows)
         to = f"{world.edge}:{EDGE_PORT}"
         process = world.start("proxy", *peer.command(
             directory, "udp", to, f"{world.origin}:{ORIGIN_PORT}"))
@@ -67,9 +68,10 @@ def turns(world, peer, directory, args):
                  for flows in (FEW, MANY)] for _ in range(args.few)]
 
 
-def many_section(world, peers, directory, args):
+def many_section(world, proto, peers, directory, args):
+    """Of ours the sockets: what the kernel carries is in bench/fastpath.md."""
     taken = {p.name: turns(world, p, directory, args)
-             for p in peers if "udp" in p.protos}
+             for p in peers if proto in p.protos and p.name != "l4proxyd"}
     each = memory_each(world, directory)
     print(f"{world.name}: many UDP flows: done", file=sys.stderr)
     lines = [[name, *(bench.spread([v[i] for v in values], 2)
@@ -77,7 +79,7 @@ def many_section(world, peers, directory, args):
               bench.spread([v[1] / v[0] for v in values], 2)]
              for name, values in taken.items()]
     figure = Figure("proxy CPU us each", 2, None)
-    values = [v[1] / v[0] for v in taken["l4proxyd"]]
+    values = [v[1] / v[0] for v in taken[SOCKETS]]
     title = f"UDP, {MANY} live flows"
     return (f"### {title}\n\n{OUTSTANDING} requests outstanding, which go "
             f"round the flows. Memory of a flow: {each:.0f} bytes, Rss with "

@@ -23,6 +23,7 @@ class Peer:
     protos = ("tcp", "udp")
     port = None  # of its own, instead of the next free one
     rows = ""  # keys of rows that it takes part in begin so; "": in all
+    alone = False  # it changes what others cost
 
     def __init__(self, name):
         self.name = name
@@ -34,7 +35,7 @@ class Peer:
 class L4proxyd(Peer):
     def __init__(self, name="l4proxyd", program=None, **settings):
         super().__init__(name)
-        self.settings = {"workers": 1, **settings}
+        self.settings, self.rules = {"workers": 1, **settings}, {}
         self.program = program or bench.built("l4proxyd")
 
     def command(self, directory, proto, edge, origin):
@@ -47,9 +48,20 @@ class L4proxyd(Peer):
             "applications": [{
                 "name": "bench", "protocol": f"{proto}/{ports}",
                 "edge_ips": address,
-                "origin_direct": f"{proto}://{origin}"}],
+                "origin_direct": f"{proto}://{origin}", **self.rules}],
             **self.settings}))
         return [os.path.abspath(self.program), "-c", path]
+
+
+class Sockets(L4proxyd):
+    """No flow is the kernel's: what a proxy can do with sockets."""
+
+    protos = ("udp",)
+    rows = ("udp", "flows", "veth-udp", "many")
+
+    def __init__(self, name, program=None, **settings):
+        super().__init__(name, program, **settings)
+        self.rules = {"fast_path": "off"}
 
 
 class Nginx(Peer):
@@ -122,9 +134,9 @@ class Socat(Peer):
 
 class Dnat(Peer):
     """No program: the kernel rewrites addresses (conntrack). What it spends is
-    in the time of others."""
+    in the time of others, and all that passes by this host pays for it."""
 
-    # conntrack remembers flows of the row before
+    alone = True
     port = 20090
     rows = ("bulk", "connect", "echo", "udp", "veth")
 
@@ -143,18 +155,22 @@ table ip bench {{
     ct status dnat oifname != "lo" masquerade; }}
 }}
 """)
-        return ["sh", "-c", "echo 1 > /proc/sys/net/ipv4/ip_forward; "
-                f"nft -f {path} || exit 1; sleep 86400 & "
+        # what has ended is to leave room for what comes
+        return ["sh", "-c", "cd /proc/sys/net; echo 1 > ipv4/ip_forward; "
+                f"nft -f {path} || exit 1; "
+                "echo 1 > netfilter/nf_conntrack_tcp_timeout_time_wait; "
+                "echo 1 > netfilter/nf_conntrack_tcp_timeout_close; "
+                "sleep 86400 & "
                 "trap \"kill $!; nft delete table ip bench; exit 0\" TERM; "
                 "wait"]
 
 
-DNAT = "nftables DNAT"
+DNAT, SOCKETS = "nftables DNAT", "l4proxyd-sockets"
 
 
 def all_peers():
     bulk = ("bulk", "veth-bulk")
-    return [L4proxyd(), Nginx("nginx stream"), Haproxy("HAProxy"),
+    return [L4proxyd(), Sockets(SOCKETS), Nginx("nginx stream"), Haproxy("HAProxy"),
             Haproxy("HAProxy splice", "splice-request", "splice-response",
                     rows=bulk),
             Haproxy("HAProxy splice-auto", "splice-auto", rows=bulk),

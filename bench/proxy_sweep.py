@@ -1,9 +1,10 @@
-"""What a round trip costs a proxy by the number of flows or sessions."""
+"""What a round trip costs by the number of flows or sessions: all who take part,
+the direct path subtracted."""
 import statistics
 
 import bench
-from proxy_report import CPU
-from proxy_turns import UDP_SIZES, tcp, udp
+from proxy_report import ADDED_ALL
+from proxy_turns import DIRECT, UDP_SIZES, tcp, udp
 
 # each turn has new flows, and the proxies keep a port for each of the old ones
 FLOWS = [1, 4, 16, 64, 256, 1024]
@@ -12,12 +13,12 @@ SESSIONS = [1, 4, 16, 64, 256, 1024]
 
 def flow_row(n):
     return (f"flows{n}", f"UDP, {n} flows, 1036 bytes in, 420 out",
-            udp(n, *UDP_SIZES), [CPU], {})
+            udp(n, *UDP_SIZES), [ADDED_ALL], {})
 
 
 def session_row(n):
     return (f"sessions{n}", f"TCP echo of 100 bytes, {n} sessions",
-            tcp("echo", n), [CPU], {})
+            tcp("echo", n), [ADDED_ALL], {})
 
 
 SWEEPS = [("flows", "UDP, by flows", flow_row, FLOWS),
@@ -28,10 +29,11 @@ def curves(row_of, counts, turns_of):
     """{proxy: [(n, median CPU us), ...]}; `turns_of` runs a row."""
     found = {}
     for n in counts:
-        for name, turns in turns_of(row_of(n)).items():
-            if name != "direct":
-                found.setdefault(name, []).append(
-                    (n, statistics.median(CPU.take(t) for t in turns)))
+        turns = turns_of(row_of(n))
+        for name in turns:
+            if name != DIRECT:
+                us = statistics.median(ADDED_ALL.of(turns, name))
+                found.setdefault(name, []).append((n, us))
     return found
 
 

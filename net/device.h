@@ -7,6 +7,9 @@
 
 #include "net/addr.h"
 
+/* The ifindex of lo, in every network namespace. */
+#define DEVICE_LOOPBACK 1
+
 /* That of Ethernet which has this address; 0: none has, or loopback. */
 unsigned int device_of(const struct addr *a);
 

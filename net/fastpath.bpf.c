@@ -29,6 +29,7 @@
 #define FRAGMENTATION_NEEDED 4
 #define PACKET_TOO_BIG 2 /* ICMPv6 (RFC 4443, 3.2) */
 #define CARRIED_MARK 0x7473 /* between our two programs */
+#define LOOPBACK 1 /* the ifindex of lo, everywhere */
 
 /* All three are sized before they are loaded. */
 struct {
@@ -195,6 +196,13 @@ is_carried(struct fastpath_side *s)
 	if ((s->state & FASTPATH_CAME) == 0)
 		s->state |= FASTPATH_CAME;
 	return s->state == FASTPATH_CARRIED;
+}
+
+/* From a client of this host to an origin of this host, or neither. */
+static __always_inline bool
+is_of_one_host(const struct __sk_buff *skb, const struct fastpath_side *s)
+{
+	return (skb->ifindex == LOOPBACK) == (s->device == LOOPBACK);
 }
 
 /* The path's limit, and that of the interface as it is now. */
@@ -396,13 +404,16 @@ fastpath(struct __sk_buff *skb)
 		return TC_ACT_UNSPEC;
 	now_ns = bpf_ktime_get_coarse_ns(); /* milliseconds will do */
 	if (!is_of(s, &d.tuple) || !is_alive(s, now_ns) || !is_carried(s) ||
-	    d.hops <= 1 || !fits(skb, s, d.packet)) {
+	    !is_of_one_host(skb, s) || d.hops <= 1 ||
+	    !fits(skb, s, d.packet)) {
 		__sync_fetch_and_add(&s->gate, (__u64)-1);
 		return TC_ACT_UNSPEC;
 	}
 	count(skb, &d, s, now_ns);
 	if (rewrite(skb, &d, s) != 0)
 		return TC_ACT_SHOT; /* no memory for a header of its own */
+	if (s->device == LOOPBACK)
+		return TC_ACT_UNSPEC; /* it is where it goes to */
 	skb->tc_index = CARRIED_MARK;
 	return (int)bpf_redirect_neigh(s->device, NULL, 0, 0);
 }

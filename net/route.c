@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "net/device.h"
 #include "net/sock.h"
 
 #define ANSWER_LEN 2048
@@ -102,7 +103,8 @@ read_route(const struct nlmsghdr *h, struct route *r)
 {
 	const struct rtmsg *m = NLMSG_DATA(h);
 	int left = (int)RTM_PAYLOAD(h);
-	bool plain = m->rtm_type == RTN_UNICAST;
+	bool local = m->rtm_type == RTN_LOCAL;
+	bool plain = local || m->rtm_type == RTN_UNICAST;
 
 	*r = (struct route){ .mtu = UINT16_MAX };
 	for (const struct rtattr *a = RTM_RTA(m); RTA_OK(a, left);
@@ -114,6 +116,8 @@ read_route(const struct nlmsghdr *h, struct route *r)
 		else if (a->rta_type == RTA_ENCAP)
 			plain = false;
 	}
+	if (local)
+		r->device = DEVICE_LOOPBACK; /* whoever has the address */
 	if (plain && r->device != 0)
 		return 0;
 	errno = EADDRNOTAVAIL;

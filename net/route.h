@@ -11,7 +11,7 @@
 #include "net/addr.h"
 
 struct route {
-	unsigned int device; /* by which it leaves (ifindex) */
+	unsigned int device; /* by which it leaves (ifindex); lo: it stays */
 	uint16_t mtu; /* of the path where it is known, else UINT16_MAX */
 };
 
@@ -20,7 +20,8 @@ int route_open(void);
 
 /*
  * Where a datagram from `from`, an address of this host (NULL: any), to `to`
- * goes. 0, or -1 with errno: EADDRNOTAVAIL when that is no other host.
+ * goes. 0, or -1 with errno: EADDRNOTAVAIL when that is no host, or by several
+ * interfaces.
  */
 int route_find(
     int fd, const struct addr *from, const struct addr *to, struct route *r);

@@ -11,8 +11,8 @@ static const char *const clauses[FAST_WHYS] = {
 	[FAST_WHY_HINTS] = "udp counts the requests and replies of a flow",
 	[FAST_WHY_TRANSPARENT] = "transparent flows have no address of this "
 				 "host towards the origin",
-	[FAST_WHY_LOOPBACK] = "edges or origins are on this host, whose own "
-			      "datagrams pass no interface",
+	[FAST_WHY_LOOPBACK] = "either edges or origins are on loopback, not "
+			      "both",
 };
 
 const char *
@@ -21,17 +21,25 @@ fast_why_str(enum fast_why why)
 	return why < FAST_WHYS ? clauses[why] : "unknown";
 }
 
-/* All edges or all origins: of some the others may still be carried. */
+/*
+ * Every flow of it: what comes by an interface for loopback, or leaves from
+ * there, is no packet that the stack accepts (RFC 1122, 3.2.1.3).
+ */
 static bool
-is_loopback(const struct app *a)
+is_half_loopback(const struct app *a)
 {
-	size_t edges = 0, origins = 0;
+	size_t here = 0, both = 0, origins = 0;
 
-	for (size_t i = 0; i < a->edges; i++)
-		edges += addr_is_loopback(&a->edge[i]);
+	for (size_t i = 0; i < a->edges; i++) {
+		here += addr_is_loopback(&a->edge[i]);
+		both += addr_is_wildcard(&a->edge[i]);
+	}
 	for (size_t i = 0; i < a->origins; i++)
 		origins += addr_is_loopback(&a->origin[i].address);
-	return edges == a->edges || (a->origins > 0 && origins == a->origins);
+	if (a->origins == 0)
+		return false; /* a name's, not known yet */
+	return (here == a->edges && origins == 0) ||
+	    (here + both == 0 && origins == a->origins);
 }
 
 static bool
@@ -56,7 +64,7 @@ fast_why_not(const struct app *a)
 		    a->udp.requests > 0 || a->udp.responses > 0 ||
 			a->udp.one_way },
 		{ FAST_WHY_TRANSPARENT, a->transparent },
-		{ FAST_WHY_LOOPBACK, is_loopback(a) },
+		{ FAST_WHY_LOOPBACK, is_half_loopback(a) },
 	};
 
 	for (size_t i = 0; i < sizeof rules / sizeof *rules; i++)

@@ -36,20 +36,46 @@ add(struct devices *d, unsigned int device)
 }
 
 static void
+add_all(struct devices *d)
+{
+	unsigned int all[FASTPATH_DEVICES];
+	size_t n = device_list(all, FASTPATH_DEVICES);
+
+	for (size_t i = 0; i < n; i++)
+		add(d, all[i]);
+}
+
+static void
+add_edge(struct devices *d, const struct addr *edge, bool here, bool elsewhere)
+{
+	bool wildcard = addr_is_wildcard(edge);
+
+	if (here && (wildcard || addr_is_loopback(edge)))
+		add(d, DEVICE_LOOPBACK);
+	if (elsewhere && wildcard)
+		d->all = true;
+	else if (elsewhere && !addr_is_loopback(edge))
+		add(d, device_of(edge));
+}
+
+static void
 add_app(struct devices *d, const struct app *a, int router)
 {
+	bool unknown = a->origins == 0; /* a name's */
+	bool here = unknown, elsewhere = unknown;
 	struct route r;
 
-	for (size_t i = 0; i < a->edges; i++) {
-		if (addr_is_wildcard(&a->edge[i]))
-			d->all = true;
-		else if (!addr_is_loopback(&a->edge[i]))
-			add(d, device_of(&a->edge[i]));
+	for (size_t i = 0; i < a->origins; i++) {
+		here |= addr_is_loopback(&a->origin[i].address);
+		elsewhere |= !addr_is_loopback(&a->origin[i].address);
 	}
+	for (size_t i = 0; i < a->edges; i++)
+		add_edge(d, &a->edge[i], here, elsewhere);
 	for (size_t i = 0; i < a->origins; i++)
-		if (route_find(router, NULL, &a->origin[i].address, &r) == 0)
+		if (route_find(router, NULL, &a->origin[i].address, &r) == 0 &&
+		    r.device != DEVICE_LOOPBACK)
 			add(d, r.device);
-	d->all |= a->origins == 0; /* a name's, not known yet */
+	d->all |= unknown;
 }
 
 static void
@@ -64,7 +90,7 @@ find_devices(struct devices *d, const struct proxy_settings *s)
 	if (router >= 0)
 		close(router);
 	if (d->all)
-		d->n = device_list(d->at, FASTPATH_DEVICES);
+		add_all(d);
 }
 
 static int
@@ -74,7 +100,8 @@ named_devices(struct devices *d, const struct proxy_settings *s,
 	for (size_t i = 0; i < s->fast_path_interfaces; i++) {
 		const char *name = s->fast_path_interface[i];
 
-		if (!device_is_ethernet(name)) {
+		if (!device_is_ethernet(name) &&
+		    if_nametoindex(name) != DEVICE_LOOPBACK) {
 			snprintf(why, FASTPATH_WHY_LEN,
 			    "fast_path_interfaces: %s is no interface of "
 			    "Ethernet on this host",

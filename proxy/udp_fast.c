@@ -11,6 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "net/device.h"
 #include "net/fastpath.h"
 #include "net/route.h"
 #include "net/sock.h"
@@ -158,6 +159,14 @@ is_of_one_link(const struct addr *a)
 	    IN6_IS_ADDR_LINKLOCAL(&a->in6.sin6_addr);
 }
 
+/* Both ends, or neither: between them would be a host that routes. */
+static bool
+is_of_one_host(const struct fastpath_flow *flow)
+{
+	return (flow->to_client.device == DEVICE_LOOPBACK) ==
+	    (flow->to_origin.device == DEVICE_LOOPBACK);
+}
+
 static bool
 describe(struct udp_worker *w, const struct flow *f, struct fastpath_flow *flow)
 {
@@ -171,7 +180,8 @@ describe(struct udp_worker *w, const struct flow *f, struct fastpath_flow *flow)
 	    find_way(w->fast, &flow->near, &flow->origin, flow->epoch,
 		&flow->to_origin) &&
 	    find_way(w->fast, &flow->edge, &flow->client, flow->epoch,
-		&flow->to_client);
+		&flow->to_client) &&
+	    is_of_one_host(flow);
 }
 
 static void

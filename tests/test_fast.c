@@ -54,7 +54,7 @@ with(enum fast_why why)
 		a.transparent = true;
 		break;
 	case FAST_WHY_LOOPBACK:
-		a.origins = 1;
+		a.edges = a.origins = 1;
 		a.origin[0].address = sockets_addr("127.0.0.1:53");
 		break;
 	case FAST_WHY_NONE:
@@ -92,8 +92,17 @@ what_is_no_reason(void **state)
 	assert_int_equal(fast_why_not(&a), FAST_WHY_NONE);
 	a.origins = 0; /* by a name */
 	assert_int_equal(fast_why_not(&a), FAST_WHY_NONE);
-	a.edge[0] = a.edge[1];
+	a.edge[0] = a.edge[1]; /* it may lead to loopback too */
+	assert_int_equal(fast_why_not(&a), FAST_WHY_NONE);
+	a.origins = 1;
 	assert_int_equal(fast_why_not(&a), FAST_WHY_LOOPBACK);
+	a.edge[0] = sockets_addr("0.0.0.0"); /* who asks from here */
+	a.origin[0].address = sockets_addr("127.0.0.1:53");
+	assert_int_equal(fast_why_not(&a), FAST_WHY_NONE);
+	a.edge[0] = a.edge[1];
+	a.origin[0].address = sockets_addr("192.0.2.9:53");
+	a.origins = 2; /* one of them is here */
+	assert_int_equal(fast_why_not(&a), FAST_WHY_NONE);
 }
 
 int

@@ -159,8 +159,11 @@ routes_are_found(void **state)
 		{ NULL, "192.0.2.101", lab.device[0], 0 },
 		{ NULL, "192.0.2.102", lab.device[1], 0 },
 		{ &here6, "2001:db8::101", lab.device[0], 0 },
-		{ &here, "192.0.2.2", 0, EADDRNOTAVAIL }, /* our own */
-		{ NULL, "127.0.0.1", 0, EADDRNOTAVAIL },
+		{ &here, "192.0.2.2", DEVICE_LOOPBACK, 0 }, /* our own */
+		{ &here6, "2001:db8::2", DEVICE_LOOPBACK, 0 },
+		{ NULL, "127.0.0.1", DEVICE_LOOPBACK, 0 },
+		{ NULL, "::1", DEVICE_LOOPBACK, 0 },
+		{ NULL, "127.255.255.255", 0, EADDRNOTAVAIL }, /* broadcast */
 		{ NULL, "203.0.113.1", 0, ENETUNREACH },
 	};
 	int fd = route_open();

@@ -6,7 +6,9 @@ import time
 
 import harness
 import pytest
+from proxyharness import Controlled
 from street import EDGE, ORIGIN, by_kernel, establish, url
+from udporigin import UdpOrigin
 
 UDP_SEGMENT, SO_NO_CHECK, IP_OPTIONS = 103, 11, 4
 RECORD_ROUTE = bytes([7, 11, 4]) + bytes(8) + b"\0"
@@ -70,6 +72,52 @@ def test_the_same_on_both_paths(tmp_path, street, hook):
         assert ends[f"auto{version}"] == ends[f"off{version}"]
         assert all(a == b > 70000 for a, b in ends[f"auto{version}"])
     assert street.bad_checksums() == bad
+
+
+LO = {4: "127.0.0.1", 6: "::1"}
+
+
+def test_loopback_is_an_interface_too(tmp_path, namespaces):
+    """Client, proxy and origin on one host; one that is not stays out."""
+    host = namespaces.host("alone", "192.0.2.1/24")
+    far = namespaces.host("far", "192.0.2.2/24")
+    ports = {4: 7777, 6: 7778}
+    apps = [{"name": f"udp{v}", "protocol": f"udp/{ports[v]}",
+             "edge_ips": LO[v], "origin_direct": url(LO[v], 8888)}
+            for v in (4, 6)]
+    half = {"name": "half", "protocol": "udp/7779", "edge_ips": "192.0.2.1",
+            "origin_direct": url(LO[4], 8888)}
+    everywhere = {**half, "name": "everywhere", "protocol": "udp/7780",
+                  "edge_ips": "all"}
+    p = Controlled(tmp_path, [*apps, half, everywhere], drain_s=0,
+                   prefix=("ip", "netns", "exec", host))
+    with p:
+        p.expect_log(r"half: flows on sockets: either edges or origins are "
+                     "on loopback, not both")
+        for v in 4, 6:
+            p.expect_log(rf"udp{v}: established flows by the kernel \(lo\)")
+            with harness.inside(host, lambda: UdpOrigin(
+                    lambda d: [d.data], address=LO[v], port=8888)), \
+                    harness.inside(host, lambda: harness.Udp(
+                        LO[v], ports[v])) as c:
+                converse(c, v)
+                harness.until(lambda: by_kernel(p, f"udp{v}") > 50,
+                              "the kernel has carried it")
+        with harness.inside(host, lambda: UdpOrigin(
+                lambda d: [d.data], address=LO[4], port=8888)), \
+                harness.inside(host, lambda: harness.Udp(LO[4], 7780)) as c, \
+                harness.inside(far, lambda: harness.Udp(
+                    "192.0.2.1", 7780)) as other:
+            establish(c)
+            for n in range(20):
+                assert other.ask(b"%d" % n) == b"%d" % n
+            harness.until(lambda: by_kernel(p, "everywhere") > 0,
+                          "a client of this host is the kernel's")
+            assert by_kernel(p, "everywhere") < 10
+        p.stop()
+        for v in 4, 6:
+            end, = p.expect_events(Event="disconnect", Application=f"udp{v}")
+            assert end["ClientBytes"] == end["OriginBytes"] > 70000
 
 
 def who(street, c):
@@ -205,7 +253,7 @@ def test_why_not_is_said(tmp_path, street):
         "limits": ({"bytes_per_s": 1000000}, "weighs each datagram"),
         "udp": ({"responses": 1}, "requests and replies"),
         "transparent": (True, "no address of this host"),
-        "origin_direct": ("udp://127.0.0.1:9", "on this host"),
+        "origin_direct": ("udp://127.0.0.1:9", "on loopback, not both"),
     }
     apps = [street.application(4, 7000 + n, name=key, **{key: value})
             for n, (key, (value, _)) in enumerate(reasons.items())]

@@ -404,8 +404,7 @@ fastpath(struct __sk_buff *skb)
 		return TC_ACT_UNSPEC;
 	now_ns = bpf_ktime_get_coarse_ns(); /* milliseconds will do */
 	if (!is_of(s, &d.tuple) || !is_alive(s, now_ns) || !is_carried(s) ||
-	    !is_of_one_host(skb, s) || d.hops <= 1 ||
-	    !fits(skb, s, d.packet)) {
+	    !is_of_one_host(skb, s) || d.hops <= 1 || !fits(skb, s, d.packet)) {
 		__sync_fetch_and_add(&s->gate, (__u64)-1);
 		return TC_ACT_UNSPEC;
 	}

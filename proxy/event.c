@@ -214,7 +214,7 @@ put_origin(struct line *l, const struct event *e)
 	PUT(l, "\"");
 }
 
-/* The longest line is shorter than EVENT_LINE_MAX: tests/test_eventlog.c. */
+/* The longest line is shorter than EVENT_LINE_MAX: tests/test_event.c. */
 size_t
 event_format(
     char out[static EVENT_LINE_MAX], const struct event *e, uint64_t now_us)

@@ -9,6 +9,7 @@
 
 #define LIST_ITEMS_MAX 4096u /* where a row gives no maximum */
 #define KEY_COMPARED_MAX 48u
+#define KEY_BEGUN_MIN 3u
 
 static bool load_value(struct complaint *to, const struct schema_row *row,
     const struct yaml_node *node, void *out);
@@ -186,22 +187,59 @@ nearest(const struct schema_row *rows, const char *key)
 	return found;
 }
 
+/* `origin` for origin_direct. */
+static const char *
+longer(const struct schema_row *rows, const char *key)
+{
+	size_t len = strlen(key);
+
+	for (; rows->type != SCHEMA_END; rows++) {
+		if (len >= KEY_BEGUN_MIN && strncmp(rows->key, key, len) == 0)
+			return rows->key;
+	}
+	return NULL;
+}
+
+static bool
+is_known(const struct schema_row *rows, const char *key)
+{
+	for (; rows->type != SCHEMA_END; rows++) {
+		if (strcmp(rows->key, key) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* The section or list below that has such a key. */
+static const char *
+home(const struct schema_row *rows, const char *key)
+{
+	for (; rows->type != SCHEMA_END; rows++) {
+		if (rows->rows != NULL && is_known(rows->rows, key))
+			return rows->key;
+	}
+	return NULL;
+}
+
 static void
 check_known(struct complaint *to, const struct schema_row *rows,
     const struct yaml_node *key)
 {
-	const char *like;
+	const char *under = home(rows, key->text), *like;
 	char name[COMPLAINT_NAME_LEN];
 	size_t cut;
 
-	for (const struct schema_row *r = rows; r->type != SCHEMA_END; r++) {
-		if (strcmp(r->key, key->text) == 0)
-			return;
-	}
+	if (is_known(rows, key->text))
+		return;
 	like = nearest(rows, key->text);
+	if (like == NULL)
+		like = longer(rows, key->text);
 	complaint_printable(name, key->text);
 	cut = complaint_key(to, name[0] != '\0' ? name : "\"\"");
-	if (like != NULL)
+	if (under != NULL)
+		complaint_tell(
+		    to, key, "unknown key; it goes under \"%s\"", under);
+	else if (like != NULL)
 		complaint_tell(
 		    to, key, "unknown key; did you mean \"%s\"?", like);
 	else

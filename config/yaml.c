@@ -189,9 +189,9 @@ place_of(yaml_mark_t mark)
 	return at;
 }
 
-/* libyaml's words for a tab where it wants spaces help nobody. */
-static bool
-is_tab(const struct reader *r, yaml_mark_t mark)
+/* The byte at that place; 0 past the end, or after what is not ASCII. */
+static uint8_t
+byte_at(const struct reader *r, yaml_mark_t mark)
 {
 	const uint8_t *at = r->data, *end = r->data + r->len;
 
@@ -201,9 +201,25 @@ is_tab(const struct reader *r, yaml_mark_t mark)
 	}
 	for (size_t i = 0; i < mark.column && at < end; i++) {
 		if (*at++ >= 0x80)
-			return false;
+			return 0;
 	}
-	return at < end && *at == '\t';
+	return at < end ? *at : 0;
+}
+
+/* libyaml's words for what it does not take as text help nobody. */
+static const char *
+hint(const struct reader *r)
+{
+	const yaml_parser_t *p = &r->parser;
+	uint8_t byte = byte_at(r, p->problem_mark);
+
+	if (strstr(p->context, "alias") != NULL ||
+	    strstr(p->context, "token") != NULL ||
+	    (strstr(p->context, "flow") != NULL &&
+		(byte == ':' || byte == '[')))
+		return "; text with such a character wants quotes, as \"::1\" "
+		       "and \"*\"";
+	return "";
 }
 
 static void
@@ -218,11 +234,11 @@ tell_parser(struct reader *r)
 	else if (p->error == YAML_READER_ERROR)
 		yaml_error(r->e, NULL, "byte %zu: %s", p->problem_offset,
 		    p->problem != NULL ? p->problem : "unreadable");
-	else if (is_tab(r, p->problem_mark))
+	else if (byte_at(r, p->problem_mark) == '\t')
 		yaml_error(r->e, &at, "a tab; YAML is indented with spaces");
 	else if (p->context != NULL)
-		yaml_error(r->e, &at, "%s (%s that starts at line %zu)",
-		    p->problem, p->context, p->context_mark.line + 1);
+		yaml_error(r->e, &at, "%s (%s that starts at line %zu)%s",
+		    p->problem, p->context, p->context_mark.line + 1, hint(r));
 	else
 		yaml_error(r->e, &at, "%s", p->problem);
 }

@@ -152,11 +152,22 @@ drop_off(char **text)
 }
 
 static void
+check_path(const char *path, const char *key, const struct yaml_node *root,
+    struct yaml_errors *e)
+{
+	if (path != NULL && path[0] == '\0')
+		yaml_error(e, schema_find(root, key),
+		    "%s: expected a path or off, got \"\"", key);
+}
+
+static void
 check_values(const struct proxy_settings *s, const struct yaml_node *root,
     struct yaml_errors *e)
 {
 	const struct yaml_node *sharing = schema_find(root, "sharing");
 
+	check_path(s->event_log, "event_log", root, e);
+	check_path(s->control, "control", root, e);
 	if (s->sharing.mode != SHARING_DISPATCH &&
 	    (s->sharing.pin != NULL || s->spares > 0))
 		yaml_error(e, sharing != NULL ? sharing : root,

@@ -106,6 +106,16 @@ edge_word(struct addr *edge, const char *word)
 	return strcmp(word, "ipv4") == 0 || strcmp(word, "ipv6") == 0 ? 1 : 0;
 }
 
+static bool
+is_listenable(const struct addr *a, char *why)
+{
+	if (addr_is_listenable(a))
+		return true;
+	snprintf(why, NOTATION_WHY_LEN,
+	    "expected an address of this host, not multicast or broadcast");
+	return false;
+}
+
 /* One address, or a prefix where sharing.mode allows it. */
 static bool
 make_edge(struct app *a, size_t edge, const char *text, char *why)
@@ -114,8 +124,10 @@ make_edge(struct app *a, size_t edge, const char *text, char *why)
 	unsigned int all;
 
 	if (strchr(text, '/') == NULL)
-		return notation_address(&a->edge[edge], text, why) == 0;
-	if (notation_prefix(&p, text, why) != 0)
+		return notation_address(&a->edge[edge], text, why) == 0 &&
+		    is_listenable(&a->edge[edge], why);
+	if (notation_prefix(&p, text, why) != 0 ||
+	    !is_listenable(&p.address, why))
 		return false;
 	all = p.address.sa.sa_family == AF_INET ? 32 : 128;
 	a->edge[edge] = p.address;
@@ -207,9 +219,10 @@ make_origin(struct app_origin *to, const struct app *a, const char *text,
 		    notation_proto_str(o.proto), notation_proto_str(a->proto));
 		return false;
 	}
-	if (addr_is_wildcard(&o.address)) {
+	if (addr_is_wildcard(&o.address) || !addr_is_listenable(&o.address)) {
 		snprintf(why, NOTATION_WHY_LEN,
-		    "expected the address of a host, not a wildcard");
+		    "expected the address of a host, not a wildcard, "
+		    "multicast or broadcast");
 		return false;
 	}
 	if (!origin_ports(&o.ports, a, common, why))

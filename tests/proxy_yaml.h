@@ -17,6 +17,9 @@
 #define PLAIN APPS APP("a", "tcp/22", "192.0.2.1", SSH_TO)
 #define TCP(rest) APPS APP("a", "tcp/22", "192.0.2.1", rest)
 #define UDP(rest) APPS APP("a", "udp/53", "192.0.2.1", rest)
+#define RANGE_TO TO("tcp://198.51.100.1:1000-1999")
+#define DISPATCH "sharing: {mode: dispatch}\n"
+#define WIDE APPS APP("a", "tcp/1000-1999", "192.0.2.0/24", RANGE_TO)
 
 static inline size_t
 parse(struct proxy_settings *s, const char *text, struct yaml_errors *e)

@@ -113,6 +113,19 @@ bad_files(void **state)
 		BAD("a: &x\n  b: 1\n",
 		    "f:1:4: an anchor (&name): not supported"),
 		BAD("a: *x\n", "f:1:4: an alias (*name): not supported"),
+		BAD("a: [::1]\n",
+		    "f:1:5: did not find expected node content (while "
+		    "parsing a flow node that starts at line 1); text with "
+		    "such a character wants quotes, as \"::1\" and \"*\""),
+		BAD("a: [tcp://[::1]:22]\n",
+		    "f:1:11: did not find expected ',' or ']' (while parsing "
+		    "a flow sequence that starts at line 1); text with such a "
+		    "character wants quotes, as \"::1\" and \"*\""),
+		BAD("a: *\n",
+		    "f:1:5: did not find expected alphabetic or numeric "
+		    "character (while scanning an alias that starts at line "
+		    "1); text with such a character wants quotes, as \"::1\" "
+		    "and \"*\""),
 		BAD("a: !x 1\n", "f:1:4: a tag (!name): not supported"),
 		BAD("a: !!str 1\n", "f:1:4: a tag (!name): not supported"),
 		BAD("a: !x [1]\n", "f:1:4: a tag (!name): not supported"),

@@ -21,7 +21,27 @@ ORIGIN = "127.0.0.11"
 NOBODY, STRANGER = 65534, 31337
 
 
-class SharedPort:
+class TwoDaemons:
+    """A time server, a proxy, and the origins of the customers."""
+
+    def origin(self, transport):
+        return self.udp_origin if transport == "udp" else self.tcp_origin
+
+    @staticmethod
+    def start_again(daemon, wait=True):
+        """Ready means a line of this start: not one of the start before."""
+        daemon.log_path.unlink()
+        daemon.start(wait)
+
+    def stop(self):
+        for daemon in (self.proxy, self.time):
+            if daemon.child is not None:
+                daemon.stop()
+        self.tcp_origin.close()
+        self.udp_origin.close()
+
+
+class SharedPort(TwoDaemons):
     """Both daemons, not started; their place and who looks at it."""
 
     def __init__(self, world, directory, identity, transports=("udp", "tcp"),
@@ -56,9 +76,6 @@ class SharedPort:
                  "origin_direct": [f"{t}://{ORIGIN}:{self.origin(t).port}"]}
                 for t in self.transports for i, e in enumerate(edges)]
 
-    def origin(self, transport):
-        return self.udp_origin if transport == "udp" else self.tcp_origin
-
     def on_server(self, make):
         return harness.inside(self.server, make)
 
@@ -86,12 +103,6 @@ class SharedPort:
     def both(self):
         self.tells_the_time()
         self.echoes()
-
-    @staticmethod
-    def start_again(daemon, wait=True):
-        """Ready means a line of this start: not one of the start before."""
-        daemon.log_path.unlink()
-        daemon.start(wait)
 
     def foreign(self):
         """What the time server has taken and not answered, by transport."""
@@ -126,13 +137,6 @@ class SharedPort:
             [*daemon.prefix, daemon.program, "-t", *daemon.command()],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
             timeout=harness.PATIENCE_S)
-
-    def stop(self):
-        for daemon in (self.proxy, self.time):
-            if daemon.child is not None:
-                daemon.stop()
-        self.tcp_origin.close()
-        self.udp_origin.close()
 
     def binds(self, uid, tries):
         """Of (transport, host, flag) those with which a process of `uid` on

@@ -9,6 +9,7 @@ import sys
 import harness
 import pytest
 from proxyharness import L4proxyd, Origin, connect, echo, read_exactly
+from sharedport import TwoDaemons
 from udporigin import UdpOrigin
 
 EDGE = "127.0.0.9"  # the customer's address
@@ -18,7 +19,7 @@ FLAGS = {"open": socket.SO_REUSEADDR, "reuseport": socket.SO_REUSEPORT}
 BOTH = [("open", ["udp"]), ("reuseport", ["udp", "tcp"])]
 
 
-class Pair:
+class Pair(TwoDaemons):
     """Both daemons on one port, not started."""
 
     def __init__(self, directory, identity, mode, transports, proxy_mode=None):
@@ -35,10 +36,10 @@ class Pair:
                               sharing={"mode": proxy_mode or mode})
 
     def app(self, transport, edge=EDGE):
-        origin = (self.udp_origin if transport == "udp" else self.tcp_origin)
+        port = self.origin(transport).port
         return {"name": f"customer-{transport}-{edge[-1]}",
                 "protocol": f"{transport}/{self.port}", "edge_ips": [edge],
-                "origin_direct": [f"{transport}://{ORIGIN}:{origin.port}"]}
+                "origin_direct": [f"{transport}://{ORIGIN}:{port}"]}
 
     def tells_the_time(self, host=TIME):
         for transport in self.transports:
@@ -54,19 +55,6 @@ class Pair:
             with connect(self.port, host=edge) as s:
                 s.sendall(word)
                 assert read_exactly(s, len(word)) == word
-
-    @staticmethod
-    def start_again(daemon):
-        """Ready means a line of this start: not one of the start before."""
-        daemon.log_path.unlink()
-        daemon.start()
-
-    def stop(self):
-        for daemon in (self.proxy, self.time):
-            if daemon.child is not None:
-                daemon.stop()
-        self.tcp_origin.close()
-        self.udp_origin.close()
 
 
 @pytest.fixture

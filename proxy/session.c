@@ -54,6 +54,7 @@ session_watch(struct session *s)
 {
 	watch(&s->client, wanted(&s->client));
 	watch(&s->origin, wanted(&s->origin));
+	session_look_soon(s);
 }
 
 /* ---- states ---- */
@@ -250,10 +251,8 @@ half_ended(struct half *h)
 		session_close(h->session, STATUS_CLOSED, false);
 		return false;
 	}
-	if (shutdown(h->other->io.fd, SHUT_WR) == 0) {
-		session_set_timer(h->session); /* it is looked at from now on */
+	if (shutdown(h->other->io.fd, SHUT_WR) == 0)
 		return true;
-	}
 	half_broken(h->other, errno);
 	return false;
 }

@@ -93,6 +93,8 @@ enum status session_enter(struct session *s, uint64_t now_ns);
 double session_now_s(void); /* monotonic */
 /* For the earliest that is to happen to it. */
 void session_set_timer(struct session *s);
+/* Within a second, when one of its halves has no watcher. */
+void session_look_soon(struct session *s);
 void session_timer_event(struct ev_loop *loop, ev_timer *w, int events);
 
 /* ---- session_pace.c: of applications with bytes_per_s ---- */

@@ -5,7 +5,7 @@
 #include "base/clock.h"
 #include "net/tcp.h"
 
-#define LOOK_S 1.0 /* how often a half that sends no more is looked at */
+#define LOOK_S 1.0 /* how often a half that makes no events is looked at */
 #define SETTLED_S 10.0 /* most sessions are shorter */
 
 /* Not the loop's own: that one jumps when somebody sets the clock. */
@@ -65,6 +65,20 @@ deadline(const struct session *s, enum status *why)
 	return at;
 }
 
+/* Ended, or held up by the other side, or not wanted yet: then nothing says
+ * that it is reset. Who waits for a turn will be read. */
+static bool
+is_unseen(const struct half *h)
+{
+	return h->io.fd >= 0 && !ev_is_active(&h->io) && h->portion == 0;
+}
+
+static bool
+any_unseen(const struct session *s)
+{
+	return is_unseen(&s->client) || is_unseen(&s->origin);
+}
+
 void
 session_set_timer(struct session *s)
 {
@@ -74,7 +88,7 @@ session_set_timer(struct session *s)
 
 	if (in > SETTLED_S && s->state == SESSION_OPEN && !s->settled)
 		in = SETTLED_S;
-	if (in > LOOK_S && (s->client.ended || s->origin.ended))
+	if (in > LOOK_S && any_unseen(s))
 		in = LOOK_S;
 	if (session_paced(s, &turn) && turn - now < in)
 		in = turn - now;
@@ -83,14 +97,28 @@ session_set_timer(struct session *s)
 	ev_timer_start(loop, &s->timer);
 }
 
-/* A half that sends no more makes no event when it is reset: that is looked
- * for. */
+void
+session_look_soon(struct session *s)
+{
+	if (any_unseen(s) &&
+	    ev_timer_remaining(s->table->setup.loop, &s->timer) > LOOK_S)
+		session_set_timer(s);
+}
+
+/* What it sent before is for a reader that reads, however slowly. */
+static bool
+is_still_read(const struct half *h)
+{
+	return relay_waiting(&h->relay) > 0 &&
+	    session_now_s() - h->session->clock.active < LOOK_S;
+}
+
 static bool
 half_is_alive(struct half *h)
 {
 	int error;
 
-	if (!h->ended || !tcp_is_dead(h->io.fd))
+	if (!is_unseen(h) || !tcp_is_dead(h->io.fd) || is_still_read(h))
 		return true;
 	error = tcp_error(h->io.fd);
 	/* what Linux calls a reset after the end of one direction */
@@ -117,8 +145,7 @@ static void
 look_after(struct session *s)
 {
 	settle(s);
-	if (s->state != SESSION_OPEN ||
-	    (half_is_alive(&s->client) && half_is_alive(&s->origin)))
+	if (half_is_alive(&s->client) && half_is_alive(&s->origin))
 		session_set_timer(s);
 }
 

@@ -1,4 +1,5 @@
 """l4proxyd for the stories: the daemon, origins to put behind it, its log."""
+import contextlib
 import json
 import pathlib
 import re
@@ -216,6 +217,20 @@ def read_exactly(s, n):
 def reset(s):
     s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
     s.close()
+
+
+@contextlib.contextmanager
+def blackhole():
+    """A port of which the queue is full: SYNs are dropped."""
+    with contextlib.ExitStack() as held:
+        hole = held.enter_context(socket.socket())
+        hole.bind(("127.0.0.1", 0))
+        hole.listen(0)
+        for _ in range(4):
+            s = held.enter_context(socket.socket())
+            s.setblocking(False)
+            s.connect_ex(hole.getsockname())
+        yield hole.getsockname()[1]
 
 
 def is_reset(s):

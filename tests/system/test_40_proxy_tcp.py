@@ -12,10 +12,10 @@ import time
 
 import harness
 import pytest
-from proxyharness import (L4proxyd, Origin, application, connect, echo,
-                          echoes, free_range, idle, is_reset, is_turned_away,
-                          read_all, read_exactly, refuses, reset, try_connect,
-                          works)
+from proxyharness import (L4proxyd, Origin, application, blackhole, connect,
+                          echo, echoes, free_range, idle, is_reset,
+                          is_turned_away, read_all, read_exactly, refuses,
+                          try_connect, works)
 
 MIB = 1 << 20
 SANITIZED = b"__asan_init" in (harness.BUILD / "l4proxyd").read_bytes()
@@ -81,59 +81,6 @@ def test_a_server_may_speak_first(proxy, origin):
         assert read_exactly(c, 11) == b"220 ready\r\n"
 
 
-# -- resets -------------------------------------------------------------------
-
-
-def test_a_reset_by_the_client_is_one_at_the_origin(proxy, origin):
-    o = origin(idle)
-    p = proxy(o)
-    c = connect(p.port)
-    c.sendall(b"x")
-    assert read_exactly(o.connection(), 1) == b"x"
-    reset(c)
-    assert is_reset(o.connection())
-    p.expect_events(Event="disconnect", Status=499)
-
-
-def test_a_reset_by_the_origin_is_one_at_the_client(proxy, origin):
-    o = origin(idle)
-    p = proxy(o)
-    with connect(p.port) as c:
-        o.connection().sendall(b"x")
-        assert read_exactly(c, 1) == b"x"
-        reset(o.connection())
-        assert is_reset(c)
-    p.expect_events(Event="disconnect", Status=444)
-
-
-@pytest.mark.parametrize("by_client", [True, False])
-def test_a_reset_after_a_half_close_is_passed_on(proxy, origin, by_client):
-    o = origin(idle)
-    p = proxy(o)
-    with connect(p.port) as c, o.connection() as s:
-        first, other = (c, s) if by_client else (s, c)
-        first.shutdown(socket.SHUT_WR)
-        assert other.recv(1) == b""
-        reset(first)
-        ended, = p.expect_events(Event="disconnect")
-        assert ended["Status"] == (499 if by_client else 444)
-        with pytest.raises((ConnectionResetError, BrokenPipeError)):
-            other.sendall(b"x")
-            other.sendall(b"x")
-
-
-def test_an_answer_before_the_reset_still_arrives(proxy, origin):
-    """A server that refuses an upload: answers, and closes unread."""
-    def refuse(connection):
-        connection.recv(1)
-        connection.sendall(b"413 too large")
-        connection.close()  # unread bytes: the kernel sends RST
-    p = proxy(origin(refuse))
-    with connect(p.port) as c:
-        c.sendall(bytes(200000))
-        assert read_exactly(c, 13) == b"413 too large"
-
-
 # -- origins that are not to be had -------------------------------------------
 
 
@@ -159,14 +106,7 @@ def test_no_origin_at_all_is_a_reset(proxy):
 
 
 def test_a_blackholed_origin_is_given_up_in_time(proxy, origin):
-    with socket.socket() as hole:
-        hole.bind(("127.0.0.1", 0))
-        hole.listen(0)
-        port = hole.getsockname()[1]
-        full = [socket.socket() for _ in range(4)]
-        for s in full:  # the queue is full: SYNs are dropped
-            s.setblocking(False)
-            s.connect_ex(("127.0.0.1", port))
+    with blackhole() as port:
         o = origin(echo)
         p = proxy(port, o, connect_timeout_s=1)
         waited = []
@@ -179,8 +119,6 @@ def test_a_blackholed_origin_is_given_up_in_time(proxy, origin):
         assert any(0.9 < w < 5 for w in waited), waited
         harness.until(lambda: p.events(Event="originError", Status=522,
                                        OriginPort=port), "status 522")
-        for s in full:
-            s.close()
 
 
 # -- much, and slow -----------------------------------------------------------

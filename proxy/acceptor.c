@@ -110,10 +110,32 @@ accept_fault(struct acceptor *a, int listener)
 	}
 }
 
+/*
+ * Whose it is: one that began before a reload may be of a port that the
+ * socket has no more. NULL: nobody's, or, of a post that is elsewhere, the
+ * socket itself was found.
+ */
+static const struct post *
+post_of(const struct door *d, const struct addr *asked)
+{
+	const struct acceptor *a = d->acceptor;
+
+	if (!d->ask || edge_post_serves(&d->post, asked))
+		return &d->post;
+	for (size_t i = 0; i < a->count; i++) {
+		const struct door *other = &a->doors[i];
+
+		if (other->ask && edge_post_serves(&other->post, asked))
+			return &other->post;
+	}
+	return NULL;
+}
+
 static void
 take(struct door *d, int most)
 {
 	struct acceptor *a = d->acceptor;
+	const struct post *post;
 	struct addr peer, asked;
 
 	for (int i = 0; i < most; i++) {
@@ -128,13 +150,14 @@ take(struct door *d, int most)
 		asked = d->post.edge;
 		if (d->ask)
 			(void)sock_local(fd, &asked);
-		if (d->post.elsewhere && !edge_post_serves(&d->post, &asked))
-			close(fd); /* the socket itself was found */
+		post = post_of(d, &asked);
+		if (post == NULL)
+			close(fd);
 		else if (a->sniffer != NULL)
 			sniffer_look(
-			    a->sniffer, d->post.service, fd, &peer, &asked);
+			    a->sniffer, post->service, fd, &peer, &asked);
 		else if (!session_begin(
-			     a->sessions, d->post.service, fd, &peer, &asked)) {
+			     a->sessions, post->service, fd, &peer, &asked)) {
 			out_of_fds(a);
 			return;
 		}
@@ -268,8 +291,7 @@ make_door(struct door *d, struct acceptor *a, const struct post *p)
 {
 	*d = (struct door){ .acceptor = a,
 		.post = *p,
-		.ask = addr_is_wildcard(&p->edge) || p->elsewhere ||
-		    p->port_last > addr_port(&p->edge) };
+		.ask = addr_is_wildcard(&p->edge) || p->dispatched };
 	ev_io_init(&d->io, accept_event, p->fd, EV_READ);
 }
 

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "net/listener.h"
 #include "net/tcp.h"
+#include "proxy/edge_before.h"
 #include "proxy/edge_range.h"
 #include "proxy/notation.h"
 
@@ -29,22 +30,41 @@ edge_is_range(const struct app *a)
 	    (a->proto == SOCK_TCP || a->port_first >= IPPORT_RESERVED);
 }
 
+/* A shorter one is dispatched as well where a range was: its ports may be held
+ * by sockets for replies, and its flows stay with their workers. */
+static bool
+follows_range(const struct edge_before *before, const struct app *a)
+{
+	if (a->proto == SOCK_UDP && a->port_first < IPPORT_RESERVED)
+		return false;
+	for (size_t e = 0; e < a->edges; e++) {
+		if (edge_before_reaches(before, a->proto,
+			a->edge[e].sa.sa_family, a->port_first, a->port_last))
+			return true;
+	}
+	return false;
+}
+
 /* One socket for all ports. */
 static bool
-is_dispatched(const struct app *a, const struct edge_options *o)
+is_dispatched(const struct app *a, const struct edge_options *o,
+    const struct edge_before *before)
 {
 	return o->dispatch != NULL &&
-	    (o->sharing == SHARING_DISPATCH || edge_is_range(a));
+	    (o->sharing == SHARING_DISPATCH || edge_is_range(a) ||
+		follows_range(before, a));
 }
 
 static size_t
-sockets_of(const struct app *apps, size_t n, const struct edge_options *o)
+sockets_of(const struct app *apps, size_t n, const struct edge_options *o,
+    const struct edge_before *before)
 {
 	size_t total = 0;
 
 	for (size_t i = 0; i < n; i++)
 		total += apps[i].edges *
-		    (is_dispatched(&apps[i], o) ? 1 : ports_of(&apps[i]));
+		    (is_dispatched(&apps[i], o, before) ? 1
+							: ports_of(&apps[i]));
 	return total;
 }
 
@@ -65,75 +85,26 @@ check_descriptors(size_t sockets, size_t queues)
 	return -1;
 }
 
-/* ---- the set before a reload, in order ---- */
-
-struct place {
-	struct edge_socket *socket;
-	const int *fds;
-};
-
-static int
-compare_sockets(const struct edge_socket *a, const struct edge_socket *b)
-{
-	uint8_t ka[ADDR_KEY_LEN], kb[ADDR_KEY_LEN];
-	int result = (int)a->proto - (int)b->proto;
-
-	if (result == 0)
-		result =
-		    (int)addr_port(&a->address) - (int)addr_port(&b->address);
-	if (result == 0)
-		result =
-		    (int)a->address.sa.sa_family - (int)b->address.sa.sa_family;
-	if (result == 0)
-		result = (int)a->bits - (int)b->bits;
-	if (result == 0 && a->elsewhere)
-		result = (int)a->port_last - (int)b->port_last;
-	if (result != 0)
-		return result;
-	addr_prefix_key(ka, &a->address, 32, 128);
-	addr_prefix_key(kb, &b->address, 32, 128);
-	return memcmp(ka, kb, sizeof ka);
-}
-
-static int
-compare_places(const void *a, const void *b)
-{
-	return compare_sockets(((const struct place *)a)->socket,
-	    ((const struct place *)b)->socket);
-}
-
-/* malloc; NULL when there is none or no memory (errno then). */
-static struct place *
-order(struct edge_set *old)
-{
-	struct place *list = calloc(old->count + 1, sizeof *list);
-
-	if (list == NULL)
-		return NULL;
-	for (size_t i = 0; i < old->count; i++)
-		list[i] = (struct place){ &old->sockets[i],
-			&old->fds[i * old->queues] };
-	qsort(list, old->count, sizeof *list, compare_places);
-	return list;
-}
-
 /* ---- opening ---- */
 
 struct opening {
 	struct edge_set *set;
 	const struct edge_options *options;
-	struct place *old; /* in order; may be empty */
-	size_t old_count;
+	struct edge_before before; /* may be empty */
 };
 
 static struct sock_opts
 socket_options(const struct app *a, const struct edge_socket *s,
-    const struct edge_options *o)
+    const struct edge_options *o, const struct edge_before *before)
 {
 	struct sock_opts opts = { .v6only = true };
 
 	sharing_options(o->sharing, s->proto, &opts);
 	if (s->proto == SOCK_UDP) {
+		/* beside those that replies of ours leave by */
+		opts.reuseport |= edge_before_reaches(before, SOCK_UDP,
+		    s->address.sa.sa_family, addr_port(&s->address),
+		    addr_port(&s->address));
 		/* a socket with one address answers from it anyway */
 		opts.pktinfo = addr_is_wildcard(&s->address) && !s->elsewhere;
 		opts.rcvbuf = o->rcvbuf;
@@ -147,23 +118,6 @@ socket_options(const struct app *a, const struct edge_socket *s,
 	opts.fast_open = (int)a->tcp.fast_open;
 	opts.congestion = app_congestion(a, &s->address);
 	return opts;
-}
-
-static bool
-take_over(struct opening *op, struct edge_socket *s, int *fds)
-{
-	const struct place key = { s, NULL };
-	struct place *p = bsearch(
-	    &key, op->old, op->old_count, sizeof *op->old, compare_places);
-
-	if (p == NULL || p->socket->kept)
-		return false;
-	p->socket->kept = s->kept = true;
-	s->port_had = p->socket->port_last;
-	s->paused = p->socket->paused;
-	s->slot = p->socket->slot;
-	memcpy(fds, p->fds, op->set->queues * sizeof *fds);
-	return true;
 }
 
 /* Where a rule leads packets to, whatever they asked for: an address that
@@ -186,7 +140,7 @@ place_of(const struct edge_socket *s)
 /* One listener, for its own port or, with its ports to `last`, a range. */
 static int
 open_socket(struct opening *op, const struct app *a, size_t index, size_t e,
-    uint16_t port, uint16_t last)
+    uint16_t port, uint16_t last, bool dispatched)
 {
 	struct edge_set *set = op->set;
 	struct edge_socket *s = &set->sockets[set->count];
@@ -202,9 +156,9 @@ open_socket(struct opening *op, const struct app *a, size_t index, size_t e,
 		.slot = -1,
 		.app = index };
 	addr_set_port(&s->address, port);
-	o = socket_options(a, s, op->options);
+	o = socket_options(a, s, op->options, &op->before);
 	place = place_of(s);
-	if (!take_over(op, s, fds) &&
+	if (!edge_before_take(&op->before, s, fds, dispatched) &&
 	    listener_obtain(
 		set->source, s->proto, &place, &o, set->queues, fds) != 0)
 		return -1;
@@ -218,8 +172,8 @@ open_ports(struct opening *op, const struct app *a, size_t index, size_t e)
 	int failed = 0;
 
 	for (unsigned int port = a->port_first; port <= a->port_last; port++) {
-		if (open_socket(
-			op, a, index, e, (uint16_t)port, (uint16_t)port) == 0)
+		if (open_socket(op, a, index, e, (uint16_t)port, (uint16_t)port,
+			false) == 0)
 			continue;
 		if (++failed < TOLD_MAX)
 			continue;
@@ -230,20 +184,28 @@ open_ports(struct opening *op, const struct app *a, size_t index, size_t e)
 }
 
 static int
-open_app(struct opening *op, const struct app *a, size_t index)
+open_range(struct opening *op, const struct app *a, size_t index, size_t e)
 {
 	struct edge_set *set = op->set;
+	size_t range = set->count;
+
+	if (open_socket(op, a, index, e, a->port_first, a->port_last, true) !=
+	    0)
+		return -1;
+	if (op->options->sharing != SHARING_DISPATCH)
+		edge_before_take_ports(&op->before, set, range);
+	return edge_range_join(set, range, a, op->before.count == 0);
+}
+
+static int
+open_app(struct opening *op, const struct app *a, size_t index)
+{
+	bool dispatched = is_dispatched(a, op->options, &op->before);
 	int result = 0;
 
-	for (size_t e = 0; e < a->edges && result == 0; e++) {
-		if (!is_dispatched(a, op->options))
-			result = open_ports(op, a, index, e);
-		else if (open_socket(op, a, index, e, a->port_first,
-			     a->port_last) != 0 ||
-		    edge_range_join(
-			set, set->count - 1, a, op->old_count == 0) != 0)
-			result = -1;
-	}
+	for (size_t e = 0; e < a->edges && result == 0; e++)
+		result =
+		    (dispatched ? open_range : open_ports)(op, a, index, e);
 	return result;
 }
 
@@ -267,34 +229,44 @@ none_kept(struct edge_set *set)
 		set->sockets[i].kept = false;
 }
 
+static int
+make_room(struct edge_set *set, size_t count)
+{
+	set->sockets = calloc(count + 1, sizeof *set->sockets);
+	set->fds = calloc(count * set->queues + 1, sizeof *set->fds);
+	if (set->sockets != NULL && set->fds != NULL)
+		return 0;
+	log_error("listen: %s", strerror(errno));
+	return -1;
+}
+
 int
 edge_open(struct edge_set *set, struct edge_set *old, const struct app *apps,
     size_t n, const struct edge_options *o)
 {
 	struct edge_set none = { 0 };
 	struct opening op = { .set = set, .options = o };
-	size_t count = sockets_of(apps, n, o);
+	size_t count;
 	int result = -1;
 
 	old = old != NULL ? old : &none;
 	*set = (struct edge_set){ .queues = o->workers,
 		.source = o->source,
 		.dispatch = o->dispatch,
+		.flows = o->flows,
 		.spare = o->spare,
 		.spares = o->spares };
-	if (check_descriptors(count, o->workers) != 0)
-		return -1;
-	set->sockets = calloc(count + 1, sizeof *set->sockets);
-	set->fds = calloc(count * o->workers + 1, sizeof *set->fds);
-	op.old = order(old);
-	op.old_count = old->count;
-	if (set->sockets == NULL || set->fds == NULL || op.old == NULL)
+	if (edge_before_begin(&op.before, old) != 0) {
 		log_error("listen: %s", strerror(errno));
-	else
+		return -1;
+	}
+	count = sockets_of(apps, n, o, &op.before);
+	if (check_descriptors(count, o->workers) == 0 &&
+	    make_room(set, count + old->count) == 0)
 		result = open_all(&op, apps, n);
 	if (result == 0)
 		result = edge_range_prepare(set, old);
-	free(op.old);
+	edge_before_end(&op.before);
 	if (result != 0)
 		edge_undo(set, old);
 	else if (old == &none)
@@ -496,6 +468,26 @@ edge_parted(struct edge_set *set)
 		edge_range_publish(set);
 }
 
+bool
+edge_drains(const struct edge_set *set)
+{
+	for (size_t i = 0; i < set->count; i++)
+		if (set->sockets[i].port_drain > 0)
+			return true;
+	return false;
+}
+
+void
+edge_settle(struct edge_set *set, const struct edge_set *old)
+{
+	bool settled = false;
+
+	for (size_t i = 0; i < set->count; i++)
+		settled |= edge_range_settle(set, i);
+	if (settled && edge_range_prepare(set, old) == 0)
+		edge_range_publish(set);
+}
+
 void
 edge_close_tcp(struct edge_set *set)
 {
@@ -556,6 +548,7 @@ edge_posts(const struct edge_set *set, enum sock_proto proto, size_t worker,
 			.edge = s->address,
 			.fd = set->fds[i * set->queues + worker],
 			.port_last = s->port_last,
+			.dispatched = s->slot >= 0,
 			.elsewhere = s->elsewhere,
 			.bits = s->bits };
 	}

@@ -8,6 +8,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "net/dispatch.h"
 #include "net/listener.h"
@@ -26,8 +27,16 @@ struct edge_socket {
 	bool kept; /* went over into the set of a reload */
 	uint16_t port_last; /* more than its own: a range by net/dispatch */
 	uint16_t port_had; /* kept: the last port that it had before */
+	uint16_t port_drain; /* UDP: flows are left on ports up to this one */
+	bool by_bind; /* its own port has no rule, though it is of a range:
+		       * it was bound before there was one */
 	int slot; /* in net/dispatch, -1 none */
 	bool paused; /* no post: bound, and refuses or soon will (TCP) */
+};
+
+/* UDP flows of ranges, of all workers. */
+struct edge_flows {
+	_Atomic uint32_t on[65536]; /* each port */
 };
 
 struct edge_set {
@@ -37,6 +46,7 @@ struct edge_set {
 	size_t queues; /* workers */
 	const struct listener_source *source; /* the proxy's, as is the next */
 	struct dispatch *dispatch; /* NULL: none */
+	const struct edge_flows *flows; /* the proxy's */
 	bool rules_due; /* made by this set, and not yet in force */
 	/* of the options; the settings', while rules are made */
 	const struct addr *spare;
@@ -47,6 +57,7 @@ struct edge_options {
 	size_t workers;
 	int rcvbuf; /* UDP, 0: the kernel's default */
 	struct dispatch *dispatch; /* for ranges; NULL: a socket a port */
+	const struct edge_flows *flows; /* NULL: of none that is known */
 	enum sharing_mode sharing; /* with other programs */
 	const struct addr *spare; /* of dispatch: what is left to others */
 	size_t spares;
@@ -85,6 +96,10 @@ void edge_part(struct edge_set *set, const struct edge_set *more);
 void edge_forget(struct edge_set *set);
 /* What `more` was is closed: no rule leads there any more. */
 void edge_parted(struct edge_set *set);
+/* Flows may be left on ports that a range has no more; and are they still?
+ * When they are gone, so is their way in. `old`: what else lingers. */
+bool edge_drains(const struct edge_set *set);
+void edge_settle(struct edge_set *set, const struct edge_set *old);
 /* Closes the listeners of TCP in it: a session has a socket of its own. */
 void edge_close_tcp(struct edge_set *set);
 
@@ -108,6 +123,7 @@ struct post {
 	struct addr edge;
 	int fd;
 	uint16_t port_last; /* more than that of `edge`: it serves a range */
+	bool dispatched; /* what comes to it may be of other ports */
 	/* clients ask for an address of the prefix `edge`/`bits` (0: for the
 	 * whole address, or a wildcard's any), the socket has another */
 	bool elsewhere;

@@ -1,11 +1,14 @@
 #include "proxy/edge_range.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <string.h>
 
 #include "base/log.h"
 #include "net/listener.h"
 #include "net/portscan.h"
+
+#define LEFT_RULES 64 /* for what is left of one range */
 
 static struct dispatch_rule
 rule_of(const struct edge_socket *s, size_t queues)
@@ -22,6 +25,17 @@ rule_of(const struct edge_socket *s, size_t queues)
 
 /* ---- who else has a port of the range ---- */
 
+/* Ports of the range that have sockets of their own. */
+static void
+pass_over(const struct edge_set *set, size_t range, uint8_t *held)
+{
+	for (size_t i = range + 1; i < set->count; i++) {
+		uint16_t port = addr_port(&set->sockets[i].address);
+
+		held[port / 8] &= (uint8_t) ~(1u << port % 8);
+	}
+}
+
 /*
  * By the kernel's own rules: where there is a socket, at whatever address, the
  * port is bound for a moment. A range that a reload keeps has been looked at
@@ -29,8 +43,10 @@ rule_of(const struct edge_socket *s, size_t queues)
  * sockets of our own.
  */
 static int
-try_ports(const struct edge_socket *s, const struct app *a, bool starting)
+try_ports(const struct edge_set *set, size_t index, const struct app *a,
+    bool starting)
 {
+	const struct edge_socket *s = &set->sockets[index];
 	const struct sock_opts o = { .v6only = true,
 		.reuseaddr = s->proto == SOCK_TCP,
 		.reuseport = s->proto == SOCK_UDP && !starting };
@@ -42,6 +58,7 @@ try_ports(const struct edge_socket *s, const struct app *a, bool starting)
 		return 0;
 	if (portscan_ports(s->proto, held) != 0)
 		memset(held, 0xff, sizeof held);
+	pass_over(set, index, held);
 	for (unsigned int port = seen + 1; port <= s->port_last; port++) {
 		int fd;
 
@@ -112,7 +129,7 @@ edge_range_join(
 	struct edge_socket *s = &set->sockets[index];
 
 	/* who has them elsewhere is meant to keep them */
-	if (!s->elsewhere && try_ports(s, a, starting) != 0)
+	if (!s->elsewhere && try_ports(set, index, a, starting) != 0)
 		return -1;
 	if (starting && look_for_rival(set, s, a) != 0)
 		return -1;
@@ -131,62 +148,169 @@ edge_range_join(
 
 /* ---- rules ---- */
 
-static size_t
-add_rules(
-    struct dispatch_rule *rules, size_t n, const struct edge_set *set, bool old)
+struct rules {
+	struct dispatch_rule list[DISPATCH_RULES_MAX];
+	size_t count; /* may be more than there is room for */
+};
+
+static void
+add(struct rules *rules, const struct dispatch_rule *r)
+{
+	if (rules->count < DISPATCH_RULES_MAX)
+		rules->list[rules->count] = *r;
+	rules->count++;
+}
+
+/* What is bound there has it. */
+static void
+add_pass(struct rules *rules, const struct edge_socket *s, bool last)
+{
+	uint16_t port = addr_port(&s->address);
+	struct dispatch_rule r =
+	    dispatch_rule_for(s->proto, &s->address, port, port);
+
+	r.slot = DISPATCH_PASS;
+	r.last = last;
+	add(rules, &r);
+}
+
+static bool
+has_flows(const struct edge_set *set, unsigned int port)
+{
+	return set->flows == NULL ||
+	    atomic_load_explicit(&set->flows->on[port], memory_order_relaxed) >
+	    0;
+}
+
+/* The first port from `port` to `last` with flows, or without; `last` + 1:
+ * none. */
+static unsigned int
+next_port(const struct edge_set *set, unsigned int port, unsigned int last,
+    bool flows)
+{
+	while (port <= last && has_flows(set, port) != flows)
+		port++;
+	return port;
+}
+
+/*
+ * Ports that are left, where no other rule matches: those with flows, so that
+ * at the others nobody listens; all of them, where that takes too many rules.
+ */
+static void
+add_left(struct rules *rules, const struct edge_set *set,
+    const struct edge_socket *s, unsigned int first, unsigned int last)
+{
+	struct dispatch_rule r = rule_of(s, set->queues);
+	size_t before = rules->count;
+
+	r.last = true;
+	for (unsigned int port = next_port(set, first, last, true);
+	     port <= last; port = next_port(set, port, last, true)) {
+		r.port_first = (uint16_t)port;
+		port = next_port(set, port, last, false);
+		r.port_last = (uint16_t)(port - 1);
+		add(rules, &r);
+		if (rules->count - before < LEFT_RULES)
+			continue;
+		rules->count = before;
+		r.port_first = (uint16_t)first;
+		r.port_last = (uint16_t)last;
+		add(rules, &r);
+		return;
+	}
+}
+
+static void
+add_rules(struct rules *rules, const struct edge_set *set)
 {
 	for (size_t i = 0; i < set->count; i++) {
 		const struct edge_socket *s = &set->sockets[i];
 
-		if (s->slot < 0 || (old && (s->kept || s->proto != SOCK_UDP)))
+		if (s->by_bind)
+			add_pass(rules, s, false);
+		if (s->slot < 0)
 			continue;
-		if (n < DISPATCH_RULES_MAX) {
-			rules[n] = rule_of(s, set->queues);
-			rules[n].last = old;
-		}
-		n++;
+		const struct dispatch_rule r = rule_of(s, set->queues);
+
+		add(rules, &r);
+		if (s->port_drain > 0)
+			add_left(
+			    rules, set, s, s->port_last + 1u, s->port_drain);
 	}
-	return n;
 }
 
-static size_t
-add_spares(struct dispatch_rule *rules, size_t n, const struct edge_set *set)
+/* Flows of UDP linger on them; of what is bound elsewhere nobody counts. */
+static void
+add_old_rules(
+    struct rules *rules, const struct edge_set *set, const struct edge_set *old)
+{
+	for (size_t i = 0; i < old->count; i++) {
+		const struct edge_socket *s = &old->sockets[i];
+		struct edge_set counted = *set;
+
+		if (s->kept || s->proto != SOCK_UDP)
+			continue;
+		if (s->by_bind)
+			add_pass(rules, s, true);
+		if (s->slot < 0)
+			continue;
+		if (s->elsewhere)
+			counted.flows = NULL;
+		add_left(rules, &counted, s, addr_port(&s->address),
+		    s->port_drain > 0 ? s->port_drain : s->port_last);
+	}
+}
+
+static void
+add_spares(struct rules *rules, const struct edge_set *set)
 {
 	for (size_t i = 0; i < set->spares; i++) {
 		const struct addr *a = &set->spare[i];
 
-		for (enum sock_proto p = SOCK_UDP; p <= SOCK_TCP; p++, n++) {
-			if (n >= DISPATCH_RULES_MAX)
-				continue;
-			rules[n] =
+		for (enum sock_proto p = SOCK_UDP; p <= SOCK_TCP; p++) {
+			struct dispatch_rule r =
 			    dispatch_rule_for(p, a, addr_port(a), addr_port(a));
-			rules[n].slot = DISPATCH_PASS;
+
+			r.slot = DISPATCH_PASS;
+			add(rules, &r);
 		}
 	}
-	return n;
 }
 
 int
 edge_range_prepare(struct edge_set *set, const struct edge_set *old)
 {
-	struct dispatch_rule rules[DISPATCH_RULES_MAX];
-	size_t n;
+	struct rules rules = { .count = 0 };
 
 	if (set->dispatch == NULL)
 		return 0;
 	set->rules_due = false;
-	n = add_spares(rules, 0, set);
-	n = add_rules(rules, n, set, false);
-	n = add_rules(rules, n, old, true);
-	if (n <= DISPATCH_RULES_MAX &&
-	    dispatch_prepare(set->dispatch, rules, n) == 0) {
+	add_spares(&rules, set);
+	add_rules(&rules, set);
+	add_old_rules(&rules, set, old);
+	if (rules.count <= DISPATCH_RULES_MAX &&
+	    dispatch_prepare(set->dispatch, rules.list, rules.count) == 0) {
 		set->rules_due = true;
 		return 0;
 	}
 	log_error("%zu edges are more than can be dispatched; have fewer, or "
 		  "say port_ranges: sockets",
-	    n);
+	    rules.count);
 	return -1;
+}
+
+bool
+edge_range_settle(struct edge_set *set, size_t index)
+{
+	struct edge_socket *s = &set->sockets[index];
+
+	if (s->port_drain == 0 ||
+	    next_port(set, s->port_last + 1u, s->port_drain, true) <=
+		s->port_drain)
+		return false;
+	s->port_drain = 0;
+	return true;
 }
 
 void

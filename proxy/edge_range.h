@@ -27,4 +27,8 @@ int edge_range_again(
 int edge_range_prepare(struct edge_set *set, const struct edge_set *old);
 void edge_range_publish(struct edge_set *set);
 
+/* True: on ports that `index` has no more there were flows, and now are none.
+ * The rules are to be prepared again. */
+bool edge_range_settle(struct edge_set *set, size_t index);
+
 #endif

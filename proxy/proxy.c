@@ -53,6 +53,7 @@ proxy_edge_options(const struct proxy *p, const struct proxy_settings *s)
 		.sharing = (enum sharing_mode)s->sharing.mode,
 		.source = &p->source,
 		.dispatch = p->dispatch,
+		.flows = p->port_flows,
 		.spare = s->spare,
 		.spares = s->spares,
 	};
@@ -311,6 +312,7 @@ make_worker(struct proxy *p, size_t index)
 		.log = p->log,
 		.tcp_sessions = (size_t)p->started->tcp_sessions,
 		.udp_flows = p->udp_flows,
+		.port_flows = p->port_flows,
 		.fastpath = p->fastpath,
 		.workers = (uint32_t)proxy_settings_workers(p->started),
 		.busy_poll_ns = (uint64_t)p->started->busy_poll_us * 1000,
@@ -486,7 +488,7 @@ tick_event(struct ev_loop *loop, ev_timer *w, int events)
 		ev_break(loop, EVBREAK_ALL);
 	if (!proxy_settle(p) || !proxy_close_retired(p) || p->stopping)
 		return;
-	if (p->retired.count == 0)
+	if (!proxy_has_retired(p))
 		ev_timer_stop(loop, w);
 	if (p->reload_waits)
 		proxy_reload(p); /* may start it again */
@@ -582,6 +584,7 @@ proxy_free(struct proxy *p)
 	listener_end(&p->source);
 	edge_close(&p->edges);
 	edge_close(&p->retired);
+	free(p->port_flows);
 	proxy_close_fast_path(p);
 	dispatch_close(p->dispatch);
 	proxy_close_raw(p);

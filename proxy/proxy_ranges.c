@@ -1,5 +1,6 @@
 /* port_ranges and sharing.mode dispatch: which way, why, and what it costs. */
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -88,6 +89,11 @@ proxy_open_dispatch(struct proxy *p)
 	const struct proxy_settings *s = p->started;
 	char why[DISPATCH_WHY_LEN];
 
+	p->port_flows = calloc(1, sizeof *p->port_flows);
+	if (p->port_flows == NULL) {
+		log_error("port ranges: %s", strerror(errno));
+		return -1;
+	}
 	if (s->sharing.mode == SHARING_DISPATCH)
 		return open_sharing(p);
 	if (s->port_ranges == PROXY_RANGES_SOCKETS)

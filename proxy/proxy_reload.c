@@ -61,15 +61,24 @@ proxy_configure(struct proxy *p)
 }
 
 bool
+proxy_has_retired(const struct proxy *p)
+{
+	return p->retired.count > 0 || edge_drains(&p->edges);
+}
+
+bool
 proxy_close_retired(struct proxy *p)
 {
 	bool lingers = false;
 
-	for (size_t i = 0; p->retired.count > 0 && i < p->worker_count; i++) {
+	if (!proxy_has_retired(p))
+		return true;
+	for (size_t i = 0; i < p->worker_count; i++) {
 		if (!pworker_settled(p->workers[i]))
 			return false;
 		lingers |= pworker_lingers(p->workers[i]);
 	}
+	edge_settle(&p->edges, &p->retired);
 	if (lingers) {
 		edge_close_tcp(&p->retired);
 	} else if (p->retired.count > 0) {
@@ -79,8 +88,18 @@ proxy_close_retired(struct proxy *p)
 	return true;
 }
 
+static void
+end_ports(struct service *v, const struct app *a,
+    const struct proxy_settings *fresh, uint64_t ends_ns)
+{
+	if (service_end_ports(v, a->port_first, a->port_last, ends_ns))
+		log_info("%s: sessions on ports that it has no more get %lld s",
+		    v->app.name, (long long)fresh->drain_s);
+}
+
 /* Sessions of an application that changed end by themselves, under the rules
- * they began with; those of one that is gone have a set time. */
+ * they began with; those of one that is gone, or of a port of it, have a set
+ * time. */
 static void
 end_removed(const struct proxy *p, const struct proxy_settings *fresh)
 {
@@ -89,9 +108,12 @@ end_removed(const struct proxy *p, const struct proxy_settings *fresh)
 
 	for (size_t i = 0; i < p->current->apps; i++) {
 		struct service *v = p->services[i];
+		const struct app *a = proxy_settings_find(fresh, v->app.name);
 
-		if (proxy_settings_find(fresh, v->app.name) != NULL)
+		if (a != NULL) {
+			end_ports(v, a, fresh, ends_ns);
 			continue;
+		}
 		service_end_by(v, ends_ns);
 		log_info("%s: removed, %zu sessions get %lld s", v->app.name,
 		    service_live(v), (long long)fresh->drain_s);

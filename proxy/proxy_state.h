@@ -33,6 +33,7 @@ struct proxy {
 	struct discovery *discovery; /* the origins of `services` by DNS */
 	struct health *health; /* the checks of `services`; main thread */
 	struct dispatch *dispatch; /* of ranges; NULL: a socket a port */
+	struct edge_flows *port_flows; /* shared by all */
 	struct listener_source source; /* of all edges */
 	struct proxy_clients *clients; /* the time service's; NULL: not demux */
 	int raw[2]; /* of UDP edges that are bound elsewhere: by family */
@@ -159,8 +160,10 @@ size_t proxy_exits(const struct proxy *p, size_t reserve);
 
 /* SIGHUP: all of it, or nothing. */
 void proxy_reload(struct proxy *p);
-/* Closes the sockets of before a reload once no worker looks at them; those of
- * UDP when no flow is left on them. True: no worker looks at the others. */
+/* Of before a reload there are sockets, or ports of ranges with flows. */
+bool proxy_has_retired(const struct proxy *p);
+/* Closes those sockets once no worker looks at them; those of UDP when no flow
+ * is left on them. True: no worker looks at the others. */
 bool proxy_close_retired(struct proxy *p);
 
 #endif

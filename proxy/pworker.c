@@ -284,6 +284,7 @@ allocate(struct pworker *w)
 		.tally = &w->tally,
 		.flows = w->setup.udp_flows,
 		.raw = { w->setup.raw[0], w->setup.raw[1] },
+		.port_flows = w->setup.port_flows,
 		.fastpath = w->setup.fastpath,
 		.workers = w->setup.workers,
 	};

@@ -24,6 +24,7 @@ struct pworker_setup {
 	struct eventlog *log; /* NULL: none */
 	size_t tcp_sessions;
 	uint32_t udp_flows;
+	struct edge_flows *port_flows; /* shared by all */
 	struct fastpath *fastpath; /* of all workers; NULL: none */
 	uint32_t workers;
 	uint64_t splice_after;

@@ -340,6 +340,46 @@ service_end_by(struct service *v, uint64_t ends_ns)
 		atomic_store(&v->ends_ns, ends_ns);
 }
 
+static bool
+end_own_ports(
+    struct service *v, uint16_t first, uint16_t last, uint64_t ends_ns)
+{
+	uint32_t ports = (uint32_t)first << 16 | last;
+
+	if (first <= v->app.port_first && last >= v->app.port_last) {
+		atomic_store(&v->ports_end_ns, 0);
+		return false;
+	}
+	if (v->ports_end_ns != 0 && v->ports == ports)
+		return false;
+	atomic_store(&v->ports, ports);
+	atomic_store(&v->ports_end_ns, ends_ns);
+	return true;
+}
+
+bool
+service_end_ports(
+    struct service *v, uint16_t first, uint16_t last, uint64_t ends_ns)
+{
+	bool ends = false;
+
+	for (; v != NULL; v = v->before)
+		ends |= end_own_ports(v, first, last, ends_ns);
+	return ends;
+}
+
+uint64_t
+service_ends_ns(const struct service *v, uint16_t port)
+{
+	uint64_t all = atomic_load(&v->ends_ns);
+	uint64_t some = atomic_load(&v->ports_end_ns);
+	uint32_t ports = atomic_load(&v->ports);
+
+	if (some == 0 || (port >= ports >> 16 && port <= (ports & 0xffff)))
+		return all;
+	return all == 0 || some < all ? some : all;
+}
+
 /* ---- did it change? ---- */
 
 static bool

@@ -28,6 +28,10 @@ struct service {
 	atomic_int resolution;
 	/* 0, or when the sessions of a removed one must end (monotonic) */
 	_Atomic uint64_t ends_ns;
+	/* the ports that are left to it, first << 16 | last, and when sessions
+	 * on others must end; 0: it has all */
+	_Atomic uint32_t ports;
+	_Atomic uint64_t ports_end_ns;
 	_Atomic bool draining; /* out of service: it takes no new clients */
 	struct tally_book *book; /* held */
 	/* what a reload has changed, with the sessions that it has left; held,
@@ -76,6 +80,12 @@ size_t service_live(const struct service *v);
 /* When all of them must end (monotonic), 0: by themselves. Workers are told by
  * sessions_end_by(). */
 void service_end_by(struct service *v, uint64_t ends_ns);
+/* The same for those on ports other than these. Sessions that had been told
+ * before keep their time. True: there are such ports, and that is new. */
+bool service_end_ports(
+    struct service *v, uint16_t first, uint16_t last, uint64_t ends_ns);
+/* When a session on that port must end; 0: by itself. */
+uint64_t service_ends_ns(const struct service *v, uint16_t port);
 
 /* Whether two applications are the same in every respect. */
 bool service_same(const struct app *a, const struct app *b);

@@ -45,7 +45,8 @@ session_deadline(const struct session_clock *c, const struct app_timeouts *t,
 static double
 deadline(const struct session *s, enum status *why)
 {
-	uint64_t ends[] = { s->table->ends_ns, s->service->ends_ns };
+	uint64_t ends[] = { s->table->ends_ns,
+		service_ends_ns(s->service, addr_port(&s->edge)) };
 	struct session_clock c = s->clock;
 	double at, turn;
 

@@ -176,7 +176,7 @@ static bool
 is_due(const struct udp_worker *w, const struct flow *f, uint64_t *next_ns)
 {
 	const struct udp_side *s = udp_side_of(w, f);
-	uint64_t ends_ns = s->service->ends_ns;
+	uint64_t ends_ns = service_ends_ns(s->service, addr_port(&f->edge));
 
 	if (w->all_end_ns != 0 &&
 	    (w->all_end_ns <= w->now_ns || is_quiet(w, f)))
@@ -276,8 +276,7 @@ make_exits(struct udp_listener *l, const struct post *p)
 {
 	uint16_t first = addr_port(&p->edge);
 
-	l->port_last = p->port_last;
-	if (p->elsewhere || p->port_last <= first)
+	if (p->elsewhere || p->port_last <= first || l->exits != NULL)
 		return 0;
 	l->exits = calloc(65536u - first, sizeof *l->exits);
 	return l->exits != NULL ? 0 : -1;
@@ -312,9 +311,7 @@ static bool
 serves(const struct udp_listener *l, const struct post *p)
 {
 	return l != NULL && l->edge_fd == p->fd &&
-	    addr_equal(&l->edge, &p->edge) &&
-	    (l->exits != NULL || l->post.elsewhere ||
-		p->port_last <= addr_port(&p->edge));
+	    addr_equal(&l->edge, &p->edge);
 }
 
 /*
@@ -408,8 +405,12 @@ add_new(
 	for (size_t i = 0; i < n; i++) {
 		uint32_t at = by_fd[posts[i].fd];
 
-		if (at != DGRAMS_NONE && serves(w->listeners[at], &posts[i]))
-			continue; /* also one that drains: it comes back */
+		if (at != DGRAMS_NONE && serves(w->listeners[at], &posts[i])) {
+			/* also one that drains: it comes back */
+			if (make_exits(w->listeners[at], &posts[i]) != 0)
+				return -1;
+			continue;
+		}
 		place = free_place(w, (size_t)(place + 1));
 		if (add_listener(w, &posts[i], (size_t)place) != 0)
 			return -1;
@@ -435,10 +436,16 @@ commit(struct udp_worker *w, const struct post *posts, size_t n,
 	for (size_t i = 0; i < n; i++) {
 		struct udp_listener *l = w->listeners[by_fd[posts[i].fd]];
 
-		l->port_last = posts[i].port_last;
 		l->post = posts[i];
 		switch_service(w, l, posts[i].service);
 		udp_fast_listener(w, by_fd[posts[i].fd]);
+	}
+	/* those that stay know their ports now, but nothing is left yet */
+	for (uint32_t i = 0; i < w->setup.flows; i++) {
+		struct flow *f = flow_at(w->table, i);
+
+		if (f != NULL)
+			udp_exit_move(w, f);
 	}
 	for (uint32_t i = 0; i < w->listeners_cap; i++) {
 		struct udp_listener *l = w->listeners[i];

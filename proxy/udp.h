@@ -28,6 +28,7 @@ struct udp_setup {
 	struct tally_worker *tally; /* of this worker */
 	uint32_t flows; /* at most; each is a descriptor */
 	int raw[2]; /* as of the proxy worker */
+	struct edge_flows *port_flows; /* shared by all */
 	struct fastpath *fastpath; /* shared by `workers`; NULL: none */
 	uint32_t workers;
 };

@@ -216,7 +216,7 @@ open_exit(struct udp_worker *w, struct udp_listener *l, const struct attempt *a)
 {
 	char name[ADDR_STR_LEN];
 
-	if (udp_exit_begin(l, a->edge) == 0)
+	if (udp_exit_begin(w, l, a->edge) == 0)
 		return STATUS_OPEN;
 	log_limited(&w->no_socket, LOG_LEVEL_WARNING,
 	    "udp: no flow: replies cannot leave from %s: %m",
@@ -336,7 +336,7 @@ udp_flow_closed(void *context, struct flow *f, enum status status)
 	ev_io_stop(w->setup.loop, &s->ready);
 	close(s->ready.fd);
 	origins_end(s->service->origins, f->origin_slot);
-	udp_exit_end(w->listeners[f->listener], &f->edge);
+	udp_exit_end(w, w->listeners[f->listener], &f->edge);
 	w->listeners[f->listener]->flows--;
 	service_leave(s->service, &f->client);
 	service_release(s->service);

@@ -52,7 +52,6 @@ struct udp_listener {
 	struct udp_ask ask;
 	/* of a range: by port, from that of `edge` on; NULL: one port */
 	struct udp_exit *exits;
-	uint16_t port_last;
 };
 
 /* Beside each flow of the table, by its index. */
@@ -166,8 +165,16 @@ bool udp_header_back(
 
 /* udp_exit.c: the sockets that replies leave by: of a range one for each port,
  * of an edge that is bound elsewhere a raw one. */
-int udp_exit_begin(struct udp_listener *l, const struct addr *edge);
-void udp_exit_end(struct udp_listener *l, const struct addr *edge);
+int udp_exit_begin(
+    struct udp_worker *w, struct udp_listener *l, const struct addr *edge);
+void udp_exit_end(
+    struct udp_worker *w, struct udp_listener *l, const struct addr *edge);
+/* The listener of a range that takes new flows of this edge: `l`, or where a
+ * reload has moved the port to. NULL: none. */
+struct udp_listener *udp_exit_home(const struct udp_worker *w,
+    struct udp_listener *l, const struct addr *edge);
+/* A flow of a port that has moved goes along. */
+void udp_exit_move(struct udp_worker *w, struct flow *f);
 int udp_exit_of(const struct udp_listener *l, const struct addr *edge);
 
 /* udp_pass.c: both directions. */

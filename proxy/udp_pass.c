@@ -150,14 +150,14 @@ is_sendable(
 
 /* Of a client that a trusted peer names. A peer may bring many. */
 static struct flow *
-flow_of_announced(struct udp_worker *w, uint32_t listener,
+flow_of_announced(struct udp_worker *w, const struct udp_listener *home,
     const struct dgram *g, const struct addr *edge,
     const struct udp_announced *who)
 {
 	struct flow *f = flow_find_via(w->table, &who->client, edge, &g->peer);
 
-	if (f == NULL && !w->listeners[listener]->draining) {
-		f = udp_flow_begin(w, listener, &who->client, edge);
+	if (f == NULL && home != NULL) {
+		f = udp_flow_begin(w, home->place, &who->client, edge);
 		if (f == NULL)
 			return NULL;
 		flow_name(w->table, f, &g->peer)->asked = who->asked;
@@ -167,39 +167,54 @@ flow_of_announced(struct udp_worker *w, uint32_t listener,
 	return f;
 }
 
-/* Of the first port also what a rule of before a reload has brought: it has a
- * flow, or none begins. */
+/* False: it does not say what it has asked for. */
 static bool
-asks_range(
-    const struct udp_listener *l, const struct dgram *g, struct addr *edge)
+edge_of(const struct udp_listener *l, const struct dgram *g, struct addr *edge)
 {
-	*edge = g->local;
-	return g->local.sa.sa_family != AF_UNSPEC &&
-	    edge_post_serves(&l->post, &g->local);
+	bool told = g->local.sa.sa_family != AF_UNSPEC;
+
+	*edge = l->edge;
+	if (l->exits != NULL || l->post.elsewhere) {
+		*edge = g->local;
+		return told;
+	}
+	if (l->wildcard && told) {
+		*edge = g->local;
+		addr_set_port(edge, addr_port(&l->edge));
+	}
+	return true;
+}
+
+/* Who takes a new flow of it; NULL: nobody. A reload may have moved a port of a
+ * range, or left it to the flows that it has. */
+static struct udp_listener *
+home_of(
+    const struct udp_worker *w, struct udp_listener *l, const struct addr *edge)
+{
+	if (l->exits != NULL || l->post.elsewhere)
+		return udp_exit_home(w, l, edge);
+	return l->draining ? NULL : l;
 }
 
 static struct flow *
 flow_of(struct udp_worker *w, uint32_t listener, const struct dgram *g,
     const struct udp_announced *who)
 {
-	const struct udp_listener *l = w->listeners[listener];
-	struct addr edge = l->edge;
+	struct udp_listener *l = w->listeners[listener], *home;
+	struct addr edge;
 	struct flow *f;
 
-	bool dispatched = l->exits != NULL || l->post.elsewhere;
-
-	if (dispatched && !asks_range(l, g, &edge))
+	if (!edge_of(l, g, &edge))
 		return NULL;
-	if (!dispatched && l->wildcard && g->local.sa.sa_family != AF_UNSPEC) {
-		edge = g->local;
-		addr_set_port(&edge, addr_port(&l->edge));
-	}
 	if (who->there)
-		return flow_of_announced(w, listener, g, &edge, who);
+		return flow_of_announced(
+		    w, home_of(w, l, &edge), g, &edge, who);
 	f = flow_find(w->table, &g->peer, &edge);
-	if (f == NULL && !l->draining)
-		f = udp_flow_begin(w, listener, &g->peer, &edge);
-	return f;
+	if (f != NULL)
+		return f;
+	home = home_of(w, l, &edge);
+	return home != NULL ? udp_flow_begin(w, home->place, &g->peer, &edge)
+			    : NULL;
 }
 
 static void

@@ -88,6 +88,60 @@ make_service(const struct app *a)
 	return v;
 }
 
+/* Ports 1000 to 1999 in the beginning: what is left of them, told at a time,
+ * whether that is news, and when sessions on three ports must end. */
+static const struct {
+	uint16_t first, last;
+	uint64_t ends_ns;
+	bool news;
+	uint64_t at[3]; /* of 1000, 1500, 1999 */
+} left[] = {
+	{ 1000, 1999, 5, false, { 0, 0, 0 } },
+	{ 900, 2000, 6, false, { 0, 0, 0 } },
+	{ 1000, 1600, 10, true, { 0, 0, 10 } },
+	{ 1000, 1600, 20, false, { 0, 0, 10 } }, /* they keep their time */
+	{ 1500, 2600, 30, true, { 30, 0, 0 } },
+	{ 3000, 3000, 40, true, { 40, 40, 40 } },
+	{ 1000, 1999, 50, false, { 0, 0, 0 } }, /* all are back */
+};
+
+static void
+sessions_on_ports_that_went_end(void **state)
+{
+	static const uint16_t ports[] = { 1000, 1500, 1999 };
+	struct app a = make_app();
+	struct service *before, *v;
+
+	(void)state;
+	a.port_first = 1000;
+	a.port_last = 1999;
+	before = make_service(&a);
+	a.port_last = 2999;
+	v = service_new(&a, 2, 100, before);
+	assert_non_null(v);
+	for (size_t i = 0; i < sizeof left / sizeof *left; i++) {
+		(void)service_end_ports(
+		    v, left[i].first, left[i].last, left[i].ends_ns);
+		for (size_t k = 0; k < 3; k++)
+			assert_int_equal(
+			    service_ends_ns(before, ports[k]), left[i].at[k]);
+		assert_int_equal(service_end_ports(before, left[i].first,
+				     left[i].last, left[i].ends_ns),
+		    false); /* the chain has been told */
+	}
+	for (size_t i = 0; i < sizeof left / sizeof *left; i++)
+		assert_int_equal(service_end_ports(before, left[i].first,
+				     left[i].last, left[i].ends_ns),
+		    left[i].news);
+	/* the end of all, where that is earlier */
+	service_end_by(v, 25);
+	(void)service_end_ports(v, 1000, 1600, 60);
+	assert_int_equal(service_ends_ns(before, 1999), 25);
+	assert_int_equal(service_ends_ns(before, 1000), 25);
+	service_release(v);
+	service_release(before);
+}
+
 static void
 live_sessions_are_counted(void **state)
 {
@@ -502,6 +556,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_earliest_deadline_counts),
+		cmocka_unit_test(sessions_on_ports_that_went_end),
 		cmocka_unit_test(live_sessions_are_counted),
 		cmocka_unit_test(a_prefix_has_its_own_limit),
 		cmocka_unit_test(new_ones_a_second_are_counted),

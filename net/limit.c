@@ -23,7 +23,7 @@ struct entry {
 struct limit {
 	struct entry *entries;
 	uint64_t set_mask;
-	uint64_t interval_ns; /* between tokens */
+	double interval_ns; /* between tokens */
 	uint64_t debt_max_ns; /* that still leaves one token in the bucket */
 	unsigned int prefix4, prefix6;
 	uint8_t key[crypto_shorthash_KEYBYTES];
@@ -77,7 +77,7 @@ limit_new(const struct limit_config *config)
 	/* Touched now: what a flood can cost is paid at start. */
 	memset(l->entries, 0, sets * WAYS * sizeof *l->entries);
 	l->set_mask = sets - 1;
-	l->interval_ns = to_ns(NS_PER_S / config->rate_per_s);
+	l->interval_ns = NS_PER_S / config->rate_per_s;
 	l->debt_max_ns =
 	    to_ns((config->burst - 1) * NS_PER_S / config->rate_per_s);
 	l->prefix4 = config->prefix4;
@@ -108,7 +108,7 @@ hash_prefix(const struct limit *l, const struct addr *a)
 
 /* The prefix's entry, or the one of its set that gives way (limit.h). */
 static struct entry *
-find(struct limit *l, uint64_t hash)
+look(const struct limit *l, uint64_t hash)
 {
 	struct entry *set = l->entries + (hash & l->set_mask) * WAYS;
 	struct entry *least = set;
@@ -119,20 +119,63 @@ find(struct limit *l, uint64_t hash)
 		if (set[i].full_ns < least->full_ns)
 			least = &set[i];
 	}
-	least->hash = hash;
-	least->full_ns = 0;
 	return least;
 }
 
-bool
-limit_take(struct limit *l, const struct addr *a, uint64_t now_ns)
+static struct entry *
+find(struct limit *l, const struct addr *a)
 {
-	struct entry *e = find(l, hash_prefix(l, a));
+	uint64_t hash = hash_prefix(l, a);
+	struct entry *e = look(l, hash);
+
+	if (e->hash != hash)
+		*e = (struct entry){ .hash = hash };
+	return e;
+}
+
+static uint64_t
+time_of(const struct limit *l, uint64_t n)
+{
+	return to_ns((double)n * l->interval_ns);
+}
+
+bool
+limit_take_many(
+    struct limit *l, const struct addr *a, uint64_t n, uint64_t now_ns)
+{
+	struct entry *e = find(l, a);
 
 	if (e->full_ns < now_ns)
 		e->full_ns = now_ns;
 	if (e->full_ns - now_ns > l->debt_max_ns)
 		return false;
-	e->full_ns += l->interval_ns;
+	e->full_ns += time_of(l, n);
 	return true;
+}
+
+bool
+limit_take(struct limit *l, const struct addr *a, uint64_t now_ns)
+{
+	return limit_take_many(l, a, 1, now_ns);
+}
+
+uint64_t
+limit_reserve(
+    struct limit *l, const struct addr *a, uint64_t n, uint64_t earliest_ns)
+{
+	struct entry *e = find(l, a);
+	uint64_t from = e->full_ns > earliest_ns ? e->full_ns : earliest_ns;
+
+	e->full_ns = from + time_of(l, n);
+	return from;
+}
+
+void
+limit_return(struct limit *l, const struct addr *a, uint64_t n)
+{
+	uint64_t hash = hash_prefix(l, a), ns = time_of(l, n);
+	struct entry *e = look(l, hash);
+
+	if (e->hash == hash)
+		e->full_ns -= ns < e->full_ns ? ns : e->full_ns;
 }

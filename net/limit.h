@@ -36,5 +36,17 @@ void limit_free(struct limit *l);
  * is taken. `now_ns` is monotonic. No lock: one table a thread.
  */
 bool limit_take(struct limit *l, const struct addr *a, uint64_t now_ns);
+/* The same of `n` at once, when there is one; the others are a debt. */
+bool limit_take_many(
+    struct limit *l, const struct addr *a, uint64_t n, uint64_t now_ns);
+
+/*
+ * Takes `n` tokens in any case and says from when on they may be used, not
+ * before `earliest_ns`: behind all that were taken before.
+ */
+uint64_t limit_reserve(
+    struct limit *l, const struct addr *a, uint64_t n, uint64_t earliest_ns);
+/* Of those `n` were not used. */
+void limit_return(struct limit *l, const struct addr *a, uint64_t n);
 
 #endif

@@ -122,8 +122,15 @@ struct app_limits {
 	double new_per_s; /* 0: none */
 	double new_per_s_per_prefix;
 	uint64_t bytes_per_s; /* 0: none */
+	uint64_t bytes_per_s_per_prefix;
 	unsigned int prefix4, prefix6; /* bits of a client prefix */
 };
+
+static inline bool
+app_is_paced(const struct app_limits *l)
+{
+	return l->bytes_per_s > 0 || l->bytes_per_s_per_prefix > 0;
+}
 
 struct app {
 	char name[APP_NAME_MAX];

@@ -8,6 +8,8 @@ static const char *const clauses[FAST_WHYS] = {
 	[FAST_WHY_TRUST] = "proxy_protocol_from reads a header of each "
 			   "datagram",
 	[FAST_WHY_BYTES] = "limits.bytes_per_s weighs each datagram",
+	[FAST_WHY_CLIENT_BYTES] = "limits.bytes_per_s_per_prefix weighs each "
+				  "datagram",
 	[FAST_WHY_HINTS] = "udp counts the requests and replies of a flow",
 	[FAST_WHY_TRANSPARENT] = "transparent flows have no address of this "
 				 "host towards the origin",
@@ -60,6 +62,7 @@ fast_why_not(const struct app *a)
 		{ FAST_WHY_HEADER, has_header_each(a) },
 		{ FAST_WHY_TRUST, a->trusts > 0 },
 		{ FAST_WHY_BYTES, a->limits.bytes_per_s > 0 },
+		{ FAST_WHY_CLIENT_BYTES, a->limits.bytes_per_s_per_prefix > 0 },
 		{ FAST_WHY_HINTS,
 		    a->udp.requests > 0 || a->udp.responses > 0 ||
 			a->udp.one_way },

@@ -10,17 +10,11 @@
 #include "net/admission.h"
 #include "net/limit.h"
 
-#define NS_PER_S 1000000000u
-#define SLACK_NS (NS_PER_S / 20) /* of bytes_per_s that can be made up for */
-#define PORTIONS 50 /* a second */
-#define PORTION_MIN 512u /* bytes */
-#define PORTION_MAX 262144u
 #define RATE_ENTRIES 16384 /* client prefixes whose rate is remembered */
 
 struct service_inner {
 	atomic_size_t holders;
 	atomic_size_t live;
-	_Atomic uint64_t bytes_ns; /* when the bytes so far will be paid for */
 	struct admission *clients; /* NULL: no limit a prefix */
 	pthread_mutex_t mutex; /* of the two rates */
 	struct limit *rate; /* NULL: none; one bucket for all */
@@ -84,7 +78,8 @@ make_limits(struct service *v, size_t capacity)
 		if (in->clients == NULL)
 			return -1;
 	}
-	if (make_rate(&in->rate, l->new_per_s, 1, 32, 128) != 0)
+	if (pace_new(&v->pace, l) != 0 ||
+	    make_rate(&in->rate, l->new_per_s, 1, 32, 128) != 0)
 		return -1;
 	return make_rate(&in->client_rate, l->new_per_s_per_prefix,
 	    RATE_ENTRIES, l->prefix4, l->prefix6);
@@ -99,6 +94,7 @@ destroy(struct service *v)
 	free(v->app.deny);
 	free(v->app.trust);
 	origins_free(v->origins);
+	pace_free(v->pace);
 	tally_book_release(v->book);
 	if (in != NULL) {
 		admission_free(in->clients);
@@ -267,62 +263,6 @@ service_leave(struct service *v, const struct addr *client)
 		admission_leave(v->inner->clients, client);
 }
 
-bool
-service_bytes(struct service *v, size_t bytes, uint64_t now_ns)
-{
-	uint64_t rate = v->app.limits.bytes_per_s, paid, from, cost;
-
-	if (rate == 0)
-		return true;
-	cost = (uint64_t)bytes * NS_PER_S / rate;
-	paid = atomic_load(&v->inner->bytes_ns);
-	do {
-		from = paid > now_ns ? paid : now_ns;
-		if (from - now_ns > NS_PER_S)
-			return false;
-	} while (!atomic_compare_exchange_weak(
-	    &v->inner->bytes_ns, &paid, from + cost));
-	return true;
-}
-
-static uint64_t
-time_of(const struct service *v, size_t bytes)
-{
-	return (uint64_t)bytes * NS_PER_S / v->app.limits.bytes_per_s;
-}
-
-uint64_t
-service_reserve(struct service *v, size_t bytes, uint64_t now_ns)
-{
-	uint64_t paid = atomic_load(&v->inner->bytes_ns), from;
-	uint64_t earliest = now_ns > SLACK_NS ? now_ns - SLACK_NS : 0;
-
-	/* what was not used while nobody asked, or while we overslept */
-	do {
-		from = paid > earliest ? paid : earliest;
-	} while (!atomic_compare_exchange_weak(
-	    &v->inner->bytes_ns, &paid, from + time_of(v, bytes)));
-	return from;
-}
-
-void
-service_give_back(struct service *v, size_t bytes)
-{
-	atomic_fetch_sub(&v->inner->bytes_ns, time_of(v, bytes));
-}
-
-size_t
-service_portion(const struct service *v)
-{
-	uint64_t rate = v->app.limits.bytes_per_s, bytes = rate / PORTIONS;
-
-	if (rate == 0)
-		return 0;
-	if (bytes < PORTION_MIN)
-		return PORTION_MIN;
-	return bytes < PORTION_MAX ? (size_t)bytes : PORTION_MAX;
-}
-
 size_t
 service_live(const struct service *v)
 {
@@ -432,8 +372,9 @@ same_limits(const struct app_limits *a, const struct app_limits *b)
 	    a->connections_per_prefix == b->connections_per_prefix &&
 	    fabs(a->new_per_s - b->new_per_s) <= 0 &&
 	    fabs(a->new_per_s_per_prefix - b->new_per_s_per_prefix) <= 0 &&
-	    a->bytes_per_s == b->bytes_per_s && a->prefix4 == b->prefix4 &&
-	    a->prefix6 == b->prefix6;
+	    a->bytes_per_s == b->bytes_per_s &&
+	    a->bytes_per_s_per_prefix == b->bytes_per_s_per_prefix &&
+	    a->prefix4 == b->prefix4 && a->prefix6 == b->prefix6;
 }
 
 static bool

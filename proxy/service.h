@@ -14,6 +14,7 @@
 
 #include "proxy/app.h"
 #include "proxy/origin.h"
+#include "proxy/pace.h"
 #include "proxy/status.h"
 #include "proxy/tally.h"
 
@@ -23,6 +24,7 @@
 struct service {
 	struct app app; /* a copy of its own, lists included */
 	struct origins *origins; /* as they are now */
+	struct pace *pace; /* of its bytes; NULL: no limit */
 	/* STATUS_OPEN when they are known, which they always are without
 	 * origin_dns; SERVICE_RESOLVING; or the status that says why not */
 	atomic_int resolution;
@@ -56,23 +58,6 @@ void service_release(struct service *v); /* NULL is fine */
 enum status service_enter(struct service *v, struct tally *t,
     const struct addr *client, uint64_t now_ns);
 void service_leave(struct service *v, const struct addr *client);
-
-/*
- * Whether `bytes` more keep to bytes_per_s; counted then, for all workers
- * together. A second's worth may come at once. False: drop them (UDP).
- */
-bool service_bytes(struct service *v, size_t bytes, uint64_t now_ns);
-
-/*
- * The same for what waits instead of being dropped (TCP): `bytes` more are
- * counted, and may be received from the time that is given on (monotonic).
- * Who comes first is served first, whichever session it is of. What was not
- * received after all is given back.
- */
-uint64_t service_reserve(struct service *v, size_t bytes, uint64_t now_ns);
-void service_give_back(struct service *v, size_t bytes);
-/* How many to reserve at once: a fraction of a second's; 0: no limit. */
-size_t service_portion(const struct service *v);
 
 /* Sessions or flows now, those of before a reload included. */
 size_t service_live(const struct service *v);

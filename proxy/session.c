@@ -290,8 +290,7 @@ moved(struct half *h, enum relay_result result)
 bool
 session_move(struct half *h)
 {
-	return h->ended ||
-	    moved(h, move(h, h->session->service->app.limits.bytes_per_s > 0));
+	return h->ended || moved(h, move(h, h->session->service->pace != NULL));
 }
 
 /* The turn ends: what it has received is sent. */

@@ -34,7 +34,7 @@ session_early(const struct session *s, uint8_t out[static SESSION_EARLY_MAX])
 	if (!a->tcp.fast_open_origin)
 		return 0;
 	len = put_header(s, out);
-	if (a->limits.bytes_per_s > 0) /* those have to be asked for */
+	if (s->service->pace != NULL) /* those have to be asked for */
 		return len;
 	n = tcp_peek(s->client.io.fd, out + len, SESSION_EARLY_MAX - len);
 	return len + (n > 0 ? (size_t)n : 0);

@@ -1,7 +1,7 @@
 /*
- * bytes_per_s: a half that may not receive yet is not read, so that its sender
+ * bytes_per_s, of all and of a client prefix: a half that may not receive yet is not read, so that its sender
  * is held up by TCP, until its turn comes. Each turn is a small portion, handed
- * out by the service to whoever asks first, of whichever worker: many sessions
+ * out by proxy/pace to whoever asks first, of whichever worker: many sessions
  * get equal parts, and nobody is woken in vain.
  */
 #include "proxy/session_inner.h"
@@ -21,13 +21,14 @@ move_some(struct half *h, size_t most)
 static bool
 is_due(struct half *h)
 {
-	struct service *v = h->session->service;
+	struct pace *p = h->session->service->pace;
+	const struct addr *client = &h->session->client_address;
 	uint64_t now_ns = clock_monotonic_ns();
 
 	if (h->portion > 0)
 		return h->turn_ns <= now_ns;
-	h->portion = (uint32_t)service_portion(v);
-	h->turn_ns = service_reserve(v, h->portion, now_ns);
+	h->portion = (uint32_t)pace_portion(p);
+	h->turn_ns = pace_reserve(p, client, h->portion, now_ns);
 	if (h->turn_ns <= now_ns)
 		return true;
 	tally_add(h->session->tally, TALLY_WAITS, 1);
@@ -35,10 +36,19 @@ is_due(struct half *h)
 	return false;
 }
 
+/* Of its portion, which is over. */
+static void
+give_back(struct half *h, size_t bytes)
+{
+	const struct session *s = h->session;
+
+	pace_give_back(s->service->pace, &s->client_address, bytes);
+	h->portion = 0;
+}
+
 enum relay_result
 session_pace_move(struct half *h)
 {
-	struct service *v = h->session->service;
 	uint64_t before = h->relay.bytes;
 	enum relay_result result;
 
@@ -46,8 +56,7 @@ session_pace_move(struct half *h)
 	if (!is_due(h))
 		return move_some(h, 0);
 	result = move_some(h, h->portion);
-	service_give_back(v, h->portion - (h->relay.bytes - before));
-	h->portion = 0;
+	give_back(h, h->portion - (h->relay.bytes - before));
 	return result;
 }
 
@@ -55,8 +64,7 @@ void
 session_pace_forget(struct half *h)
 {
 	if (h->portion > 0)
-		service_give_back(h->session->service, h->portion);
-	h->portion = 0;
+		give_back(h, h->portion);
 }
 
 bool

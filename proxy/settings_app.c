@@ -478,6 +478,7 @@ make_numbers(struct app *a, const struct proxy_raw_app *raw)
 		.new_per_s = l->new_per_s,
 		.new_per_s_per_prefix = l->new_per_s_per_prefix,
 		.bytes_per_s = (uint64_t)l->bytes_per_s,
+		.bytes_per_s_per_prefix = (uint64_t)l->bytes_per_s_per_prefix,
 		.prefix4 = (unsigned int)l->prefix4,
 		.prefix6 = (unsigned int)l->prefix6,
 	};

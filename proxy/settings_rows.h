@@ -25,6 +25,7 @@ struct proxy_raw_limits {
 	double new_per_s;
 	double new_per_s_per_prefix;
 	int64_t bytes_per_s;
+	int64_t bytes_per_s_per_prefix;
 	int64_t prefix4, prefix6;
 };
 

@@ -137,12 +137,15 @@ send_all_to_origins(struct udp_worker *w)
 
 static bool
 is_sendable(
-    const struct udp_worker *w, struct service *v, const struct dgram *g)
+    const struct udp_worker *w, const struct flow *f, const struct dgram *g)
 {
+	struct service *v = udp_side_of(w, f)->service;
+
 	/* A reload has just asked for headers, and this run came before. */
 	if (g->segment > 0 && v->app.header != APP_HEADER_OFF)
 		return false;
-	if (service_bytes(v, g->len, w->now_ns))
+	if (v->pace == NULL ||
+	    pace_take(v->pace, &f->client, g->len, w->now_ns))
 		return true;
 	tally_add(udp_tally_of(w, v), TALLY_DROP_RATE, dgrams_held(g));
 	return false;
@@ -251,7 +254,7 @@ take_from_client(struct udp_worker *w, uint32_t listener, struct dgram *g)
 	tally_add(udp_tally_of(w, v), TALLY_CLIENT_BYTES, g->len);
 	udp_fast_passed(w, f, held);
 	count_request(w, f, &v->app.udp);
-	if (is_sendable(w, v, g))
+	if (is_sendable(w, f, g))
 		g->owner = flow_index(w->table, f);
 }
 
@@ -334,7 +337,7 @@ take_reply(struct udp_worker *w, struct flow *f, struct dgram *g)
 		tally_add(t, TALLY_DROP_HEADER, held);
 		return false;
 	}
-	if (!is_sendable(w, v, g))
+	if (!is_sendable(w, f, g))
 		return false;
 	if (l->raw >= 0)
 		rawudp_wrap(g);

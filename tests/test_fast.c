@@ -47,6 +47,9 @@ with(enum fast_why why)
 	case FAST_WHY_BYTES:
 		a.limits.bytes_per_s = 1;
 		break;
+	case FAST_WHY_CLIENT_BYTES:
+		a.limits.bytes_per_s_per_prefix = 1;
+		break;
 	case FAST_WHY_HINTS:
 		a.udp.responses = 1;
 		break;

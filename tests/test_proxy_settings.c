@@ -109,7 +109,7 @@ test_values(void **state)
 	    "    proxy_protocol: off\n"
 	    "    ip_firewall: {deny: [203.0.113.0/24]}\n"
 	    "    idle_timeout_s: 30\n"
-	    "    limits: {bytes_per_s: 1000}\n"
+	    "    limits: {bytes_per_s: 1000, bytes_per_s_per_prefix: 100}\n"
 	    "  - name: range\n"
 	    "    protocol: tcp/1000-2000\n"
 	    "    edge_ips: all\n"
@@ -144,6 +144,7 @@ test_values(void **state)
 	assert_int_equal(a->deny[0].bits, 24);
 	assert_int_equal(a->timeouts.idle_ms, 30000);
 	assert_int_equal(a->limits.bytes_per_s, 1000);
+	assert_int_equal(a->limits.bytes_per_s_per_prefix, 100);
 	a = &s.app[1];
 	assert_int_equal(a->edges, 2);
 	assert_addr(&a->edge[0], "0.0.0.0:0");
@@ -236,6 +237,7 @@ test_shipped(void **state)
 	    "  lifetime_s: 0\n"
 	    "  limits: {connections: 0, connections_per_prefix: 0, "
 	    "new_per_s: 0, new_per_s_per_prefix: 0, bytes_per_s: 0, "
+	    "bytes_per_s_per_prefix: 0, "
 	    "prefix4: 32, prefix6: 56}\n"
 	    "  proxy_protocol_from: []\n"
 	    "  proxy_protocol_timeout_s: 5\n"

@@ -273,54 +273,6 @@ the_firewall_comes_first(void **state)
 	service_release(v);
 }
 
-/* Turns come one after the other, those unused come again, and what nobody
- * used for long is lost. */
-static void
-turns_go_round(void **state)
-{
-	struct app a = make_app();
-	struct service *v;
-
-	(void)state;
-	v = make_service(&a);
-	assert_int_equal(service_portion(v), 0);
-	service_release(v);
-	a.limits.bytes_per_s = 1000000;
-	v = make_service(&a);
-	assert_int_equal(service_portion(v), 20000);
-	/* a twentieth of a second is saved up */
-	assert_int_equal(service_reserve(v, 20000, 5 * S), 5 * S - S / 20);
-	assert_int_equal(service_reserve(v, 20000, 5 * S), 5 * S - S * 3 / 100);
-	assert_int_equal(service_reserve(v, 20000, 5 * S), 5 * S - S / 100);
-	assert_int_equal(service_reserve(v, 20000, 5 * S), 5 * S + S / 100);
-	service_give_back(v, 15000);
-	assert_int_equal(
-	    service_reserve(v, 20000, 5 * S), 5 * S + S * 15 / 1000);
-	assert_int_equal(service_reserve(v, 1, 9 * S), 9 * S - S / 20);
-	service_release(v);
-}
-
-static void
-portions_are_neither_tiny_nor_huge(void **state)
-{
-	static const struct {
-		uint64_t rate;
-		size_t portion;
-	} rows[] = { { 1, 512 }, { 25600, 512 }, { 50000, 1000 },
-		{ 1000000000000000, 262144 } };
-	struct app a = make_app();
-
-	(void)state;
-	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-		struct service *v;
-
-		a.limits.bytes_per_s = rows[i].rate;
-		v = make_service(&a);
-		assert_int_equal(service_portion(v), rows[i].portion);
-		service_release(v);
-	}
-}
-
 static void
 change_name(struct app *a)
 {
@@ -562,8 +514,6 @@ main(void)
 		cmocka_unit_test(new_ones_a_second_are_counted),
 		cmocka_unit_test(a_greedy_client_starves_nobody),
 		cmocka_unit_test(the_firewall_comes_first),
-		cmocka_unit_test(turns_go_round),
-		cmocka_unit_test(portions_are_neither_tiny_nor_huge),
 		cmocka_unit_test(every_change_is_seen),
 		cmocka_unit_test(every_byte_is_compared),
 	};

@@ -185,6 +185,14 @@ static const struct bad_yaml bad[] = {
 	{ UDP(DNS_TO ", limits: {bytes_per_s: 9}, fast_path: require"),
 	    { "f:2:133: applications[0].fast_path: the kernel cannot carry "
 	      "these flows: limits.bytes_per_s weighs each datagram" } },
+	{ UDP(DNS_TO
+	      ", limits: {bytes_per_s_per_prefix: 9}, fast_path: require"),
+	    { "f:2:144: applications[0].fast_path: the kernel cannot carry "
+	      "these flows: limits.bytes_per_s_per_prefix weighs each "
+	      "datagram" } },
+	{ TCP(SSH_TO ", limits: {bytes_per_s_per_prefix: -1}"),
+	    { "f:2:129: applications[0].limits.bytes_per_s_per_prefix: expected "
+	      "an integer from 0 to 1e+15 bytes a second, got \"-1\"" } },
 	{ "fast_path_interfaces: [eth0, interface-names-end]\n" TCP(SSH_TO),
 	    { "f:1:30: fast_path_interfaces[1]: expected the name of an "
 	      "interface, such as eth0" } },

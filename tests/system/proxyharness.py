@@ -192,11 +192,13 @@ def free_range(count, host):
     return next(f for f in range(2000, 65536 - count, 4000) if is_free(f))
 
 
-def connect(port, rcvbuf=None, host="127.0.0.1"):
+def connect(port, rcvbuf=None, host="127.0.0.1", source=None):
     s = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     s.settimeout(harness.PATIENCE_S)
     if rcvbuf:  # before connect: it is negotiated with the window
         s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, rcvbuf)
+    if source:
+        s.bind((source, 0))
     s.connect((host, port))
     return s
 

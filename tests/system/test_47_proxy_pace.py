@@ -147,3 +147,47 @@ def test_a_reload_changes_the_rate_of_new_sessions(proxy, origin):
     assert 0.8 < timed(p, n) < 5
     assert p.reload([dict(p.app, limits={})]) == "reloaded"
     assert timed(p, n) < 0.9
+
+
+# -- of each client prefix ----------------------------------------------------
+
+
+def test_a_greedy_prefix_holds_up_nobody_else(proxy, origin):
+    """Two of one prefix share what one of another has for itself."""
+    n = 500000
+    p = proxy(origin(give(n)), limits={"bytes_per_s_per_prefix": n,
+                                       "prefix4": 32})
+    took = {}
+
+    def fetch(source, name):
+        with connect(p.port, source=source) as c:
+            assert len(read_all(c)) == n
+            took[name] = time.monotonic() - before
+    before = time.monotonic()
+    threads = [threading.Thread(target=fetch, args=a) for a in (
+        ("127.0.0.3", "a"), ("127.0.0.3", "b"), ("127.0.0.4", "alone"))]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    greedy = max(took["a"], took["b"])
+    assert 0.85 < took["alone"] < greedy and greedy > 1.85, took
+    assert min(took["a"], took["b"]) > 0.75 * greedy, took
+
+
+def test_datagrams_of_a_greedy_prefix_are_dropped(udp_proxy):
+    rate, each = 20000, 1000
+    p, o = udp_proxy(lambda d: [b"seen"] if d.data == b"?" else [],
+                     limits={"bytes_per_s_per_prefix": rate})
+    with harness.Udp("127.0.0.1", p.port, source="127.0.0.3") as greedy, \
+            harness.Udp("127.0.0.1", p.port, source="127.0.0.4") as other:
+        before = time.monotonic()
+        for _ in range(200):
+            greedy.send(bytes(each))
+        for _ in range(10):  # what they say is not held up, nor dropped
+            assert other.ask(b"?") == b"seen"
+        harness.until(lambda: len(o.seen) >= 10 + rate // each,
+                      "a second's worth")
+        seen = len([d for d in o.seen if len(d.data) == each])
+        most = (1 + time.monotonic() - before) * rate / each + 1
+        assert rate // each <= seen <= most, (seen, most)

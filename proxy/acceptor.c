@@ -132,6 +132,13 @@ post_of(const struct door *d, const struct addr *asked)
 }
 
 static void
+refuse(int fd)
+{
+	tcp_reset_on_close(fd);
+	close(fd);
+}
+
+static void
 take(struct door *d, int most)
 {
 	struct acceptor *a = d->acceptor;
@@ -152,7 +159,7 @@ take(struct door *d, int most)
 			(void)sock_local(fd, &asked);
 		post = post_of(d, &asked);
 		if (post == NULL)
-			close(fd);
+			refuse(fd);
 		else if (a->sniffer != NULL)
 			sniffer_look(
 			    a->sniffer, post->service, fd, &peer, &asked);

@@ -197,6 +197,21 @@ open_range(struct opening *op, const struct app *a, size_t index, size_t e)
 	return edge_range_join(set, range, a, op->before.count == 0);
 }
 
+/* What is said of the port would not tell that it is our own. */
+static void
+tell_holder(const struct opening *op, const struct app *a)
+{
+	const struct edge_socket *s = edge_before_holder(&op->before, a);
+	char name[ADDR_STR_LEN];
+
+	if (s != NULL)
+		log_error("application %s: this proxy itself still has %s %s: "
+			  "an address and a wildcard do not follow each other "
+			  "at a port; restart, or reload without it first",
+		    a->name, listener_proto_str(s->proto),
+		    addr_format(name, &s->address));
+}
+
 static int
 open_app(struct opening *op, const struct app *a, size_t index)
 {
@@ -206,6 +221,8 @@ open_app(struct opening *op, const struct app *a, size_t index)
 	for (size_t e = 0; e < a->edges && result == 0; e++)
 		result =
 		    (dispatched ? open_range : open_ports)(op, a, index, e);
+	if (result != 0)
+		tell_holder(op, a);
 	return result;
 }
 

@@ -139,3 +139,33 @@ edge_before_reaches(const struct edge_before *b, enum sock_proto proto,
 	}
 	return false;
 }
+
+static bool
+overlap(const struct addr *a, const struct addr *b)
+{
+	return a->sa.sa_family == b->sa.sa_family &&
+	    (addr_is_wildcard(a) || addr_is_wildcard(b));
+}
+
+static bool
+holds(const struct edge_socket *s, const struct app *a)
+{
+	uint16_t port = addr_port(&s->address);
+
+	if (s->kept || s->elsewhere || s->proto != a->proto ||
+	    port < a->port_first || port > a->port_last)
+		return false;
+	for (size_t e = 0; e < a->edges; e++)
+		if (overlap(&a->edge[e], &s->address))
+			return true;
+	return false;
+}
+
+const struct edge_socket *
+edge_before_holder(const struct edge_before *b, const struct app *a)
+{
+	for (size_t i = 0; i < b->count; i++)
+		if (holds(b->places[i].socket, a))
+			return b->places[i].socket;
+	return NULL;
+}

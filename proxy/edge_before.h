@@ -40,4 +40,9 @@ void edge_before_take_ports(
 bool edge_before_reaches(const struct edge_before *b, enum sock_proto proto,
     int family, unsigned int first, unsigned int last);
 
+/* A socket of before that has a port of the application at an address that
+ * overlaps, and is no longer wanted as it is; NULL: none. */
+const struct edge_socket *
+edge_before_holder(const struct edge_before *b, const struct app *a);
+
 #endif

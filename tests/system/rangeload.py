@@ -8,6 +8,7 @@ import selectors
 import socket
 import sys
 import threading
+import time
 
 HOST = "127.0.0.1"
 PATIENCE_S = 30
@@ -84,6 +85,7 @@ class Client:
                 if not self.lasting:
                     s.close()
                     s = None
+                    time.sleep(0.002)  # a host has not so many ports
         except (OSError, ValueError, AssertionError) as e:
             self.wrong.append(f"{self.kind} {self.port} after {self.asked}: "
                               f"{e!r}")

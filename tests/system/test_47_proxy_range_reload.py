@@ -52,12 +52,12 @@ def to(port):
     return port - FIRST + TO
 
 
-def ranges(first, last, name="range", path="off"):
+def ranges(first, last, name="range", path="off", edges=("127.0.0.1",)):
     origin = f"127.0.0.1:{to(first)}" + (
         f"-{to(last)}" if last > first else "")
     ports = f"{first}-{last}" if last > first else f"{first}"
     return [{"name": f"{name}-{kind}", "protocol": f"{kind}/{ports}",
-             "edge_ips": ["127.0.0.1"], "idle_timeout_s": 600,
+             "edge_ips": list(edges), "idle_timeout_s": 600,
              **({"fast_path": path} if kind == "udp" else {}),
              "origin_direct": [f"{kind}://{origin}"]}
             for kind in ("tcp", "udp")]
@@ -125,7 +125,7 @@ def test_the_threshold_of_a_range_is_crossed_both_ways(tmp_path, namespaces,
                             (20490, 20600), (20500, 20563), (20500, 20999)]:
             reload(p, ranges(first, last) + wide)
             load.goes_on()
-        check_end(load, 8)
+        check_end(load, 6)
 
 
 def refused(load, kind, port):
@@ -178,3 +178,75 @@ def test_removed_ports_are_drained_in_time(tmp_path, namespaces):
             assert load("ask", flows[kind, 20010]) == first[kind, 20010]
             harness.until(lambda: refused(load, kind, 20900), "it is refused")
         assert len(p.events(Event="disconnect")) == 2
+
+
+WILD = ("ipv4",)
+TWO = ("127.0.0.1", "127.0.0.2")
+
+# What is listened on, then what else, while all of PORTS have flows.
+PORTS = [20000, 20010, 20090, 20500]
+STEPS = [
+    [ranges(20000, 20999), ranges(20000, 20009) + ranges(20010, 20010, "one"),
+     ranges(20010, 20010), ranges(20090, 20500, "other") +
+     ranges(20000, 20089)],
+    [ranges(20000, 20999), ranges(21000, 21999), ranges(20090, 20090),
+     ranges(19990, 20010), ranges(19000, 20999)],
+    [ranges(20000, 20999), ranges(20000, 20999, edges=TWO),
+     ranges(20010, 20999, edges=TWO), ranges(20000, 20999, edges=TWO[1:]),
+     ranges(20000, 20999)],
+    [ranges(20000, 20999, edges=WILD), ranges(20005, 20095, edges=WILD),
+     ranges(20000, 20095, edges=WILD), ranges(20500, 20500, edges=WILD),
+     ranges(20000, 20999, edges=WILD)],
+]
+
+
+def serves(applications, kind, port):
+    for a in applications:
+        proto, _, ports = a["protocol"].partition("/")
+        first, _, last = ports.partition("-")
+        if (proto == kind and int(first) <= port <= int(last or first) and
+                {"127.0.0.1", "ipv4"} & set(a["edge_ips"])):
+            return True
+    return False
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("steps", range(len(STEPS)))
+def test_no_reload_meets_what_flows_are_on(tmp_path, namespaces, steps,
+                                           workers):
+    """Neither do reloads fail for sockets of our own, nor do those flows end
+    that a reload leaves time."""
+    host = namespaces.add(f"rangesteps{steps}{workers}")
+    wide = ranges(30000, 30100, "wide")
+    with proxy(tmp_path, host, STEPS[steps][0] + wide, workers=workers) as p, \
+            Load(host, PORTS) as load:
+        flows, shape = {}, STEPS[steps][0]
+        for after in STEPS[steps][1:] + STEPS[steps]:
+            for kind in ("udp", "tcp"):
+                for port in PORTS:
+                    if serves(shape, kind, port):
+                        f = load("open", kind, port)
+                        flows[f] = load("ask", f)
+                        assert flows[f].startswith(f"{to(port)} ")
+            reload(p, after + wide)
+            for f, said in flows.items():
+                assert load("ask", f) == said, (after, said)
+            shape = after
+        assert len(flows) > 20
+
+
+def test_a_port_that_we_hold_ourselves_is_named(tmp_path, namespaces):
+    """A wildcard and an address do not become each other at once."""
+    host = namespaces.add("rangewild")
+    with proxy(tmp_path, host, ranges(20000, 20999)) as p, \
+            Load(host, PORTS) as load:
+        flows = {f: load("ask", f) for f in
+                 [load("open", kind, 20010) for kind in ("udp", "tcp")]}
+        for first in (20000, 19990):
+            since = p.mark()
+            assert p.reload(ranges(first, 20999, edges=WILD)) == \
+                "reload failed"
+            for kind in ("udp", "tcp"):
+                p.expect_log(f"application range-{kind}: this proxy itself "
+                             f"still has {kind} 127.0.0.1:20000", since)
+            assert {f: load("ask", f) for f in flows} == flows

@@ -122,6 +122,7 @@ class Roughtimed:
         self.config_path = directory / f"{name}.yaml"
         self.log_path = directory / f"{name}.log"
         self.child = None
+        self.begun = 0  # where the log of this start begins
         self.handed = ()  # descriptors that the child inherits
         daemons.append(self)
 
@@ -143,6 +144,7 @@ class Roughtimed:
         if self.config is not None:
             self.write_config(self.config)
         with open(self.log_path, "ab") as log:
+            self.begun = self.mark()
             self.child = subprocess.Popen(
                 [*self.prefix, str(self.program), *self.command()],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log,
@@ -171,7 +173,7 @@ class Roughtimed:
         """Until its rights are dropped: the last step before serving."""
         def ready():
             assert self.alive(), f"ended at start:\n{self.log()}"
-            return re.search(r"(?m), hash: ", self.log())
+            return re.search(r"(?m), hash: ", self.log()[self.begun:])
         until(ready, "roughtimed is ready")
 
     def expect_log(self, pattern, since=0, timeout_s=PATIENCE_S):

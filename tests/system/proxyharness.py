@@ -31,7 +31,7 @@ class L4proxyd(harness.Roughtimed):
     def wait_ready(self):
         def ready():
             assert self.alive(), f"ended at start:\n{self.log()}"
-            return re.search(r"(?m)\d+ workers?$", self.log())
+            return re.search(r"(?m)\d+ workers?$", self.log()[self.begun:])
         harness.until(ready, "l4proxyd is ready")
 
     def reload(self, applications=None, **more):

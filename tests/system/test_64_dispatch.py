@@ -192,8 +192,8 @@ def stray(world, daemon):
                                else socket.AF_INET, kind) as s:
                 s.settimeout(0.2)  # silence is the good end
                 s.connect((host, int(port)))
-                s.send(b"x")
-                with contextlib.suppress(OSError):
+                with contextlib.suppress(OSError):  # a reset is one too
+                    s.send(b"x")
                     data = s.recv(10)
                     found += [(row[4], data)] if data else []
         return found

@@ -90,11 +90,12 @@ is_candidate(const struct portrules_socket *s, const struct portrules_packet *k,
 	    RULE(PEER_MATCHES, same_end(&s->peer, &k->from));
 }
 
+/* A repair of 6.2 that 6.1 as distributed has too. */
 static bool
 prefers_cpu(const struct portrules *p, const struct portrules_packet *k,
     unsigned int group)
 {
-	for (size_t i = 0; k->cpu != 0 && p->kernel >= 6002 && i < p->n; i++)
+	for (size_t i = 0; k->cpu != 0 && p->kernel >= 6001 && i < p->n; i++)
 		if (p->sockets[i].group == group && p->sockets[i].cpu == k->cpu)
 			return true;
 	return false;

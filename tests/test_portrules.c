@@ -400,6 +400,38 @@ groups_split_and_shrink(void **state)
 
 /* The program of a group names a member by its number. */
 static void
+a_group_prefers_the_cpu(void **state)
+{
+	static const struct {
+		unsigned int kernel;
+		bool split;
+	} by_kernel[] = { { 5019, true }, { 6001, false },
+		{ PORTRULES_KERNEL_NEWEST, false } };
+	struct portrules_packet k = {
+		.proto = SOCK_UDP,
+		.to = sockets_addr("192.0.2.1:2002"),
+		.from = sockets_addr("198.51.100.9:9"),
+		.cpu = 1,
+		.chosen = PORTRULES_NOBODY,
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof by_kernel / sizeof *by_kernel; i++) {
+		struct portrules_delivery d;
+
+		begin(by_kernel[i].kernel);
+		add(SOCK_UDP, "192.0.2.1", RP);
+		add(SOCK_UDP, "192.0.2.1", RP);
+		sockets[1].cpu = 1;
+		d = portrules_deliver(&world, &k);
+		assert_int_equal(d.split, by_kernel[i].split);
+		assert_true(portrules_receives(&world, &k, &d, 1));
+		assert_int_equal(
+		    portrules_receives(&world, &k, &d, 0), by_kernel[i].split);
+	}
+}
+
+static void
 a_program_chooses_in_a_group(void **state)
 {
 	struct portrules_delivery d;
@@ -528,6 +560,7 @@ main(void)
 		cmocka_unit_test(ties),
 		cmocka_unit_test(both_flags_open_the_group),
 		cmocka_unit_test(groups_split_and_shrink),
+		cmocka_unit_test(a_group_prefers_the_cpu),
 		cmocka_unit_test(a_program_chooses_in_a_group),
 		cmocka_unit_test(which_flows_may_move),
 		cmocka_unit_test(a_crowd_may_blind),

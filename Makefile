@@ -4,6 +4,7 @@
 #   make check      unit tests, corpus replay, system tests (what ./check runs)
 #   make collision                      the matrix of port sharing
 #   make check SAN=address,undefined    the same under sanitizers
+#   make vm-check                       the same under Debian 12's own kernel
 #   make fuzz FUZZ_SECONDS=600          libFuzzer, every target (needs clang)
 #   make interop PEERS=DIR              third-party clients and servers
 #   make bench [QUICK=1] [PEERS=DIR]    numbers, beside their baselines
@@ -67,6 +68,7 @@ LIB := $(BUILD)/libtimeshare.a
 TESTS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/test_*.c))
 TEST_HELPERS := $(patsubst %.c,$(OBJ)/%.o,$(filter-out tests/test_%,$(wildcard tests/*.c)))
 FUZZ := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
+REPLAYS := $(FUZZ:fuzz_%=$(BUILD)/tests/fuzz/replay_%)
 BENCHES := $(patsubst bench/%.c,$(BUILD)/bench/%,$(wildcard bench/*.c))
 MANS := $(wildcard portshare/*.[1-8] keys/*.[1-8] roughtime/*.[1-8] config/*.[1-8] proxy/*.[1-8])
 
@@ -131,10 +133,12 @@ BENCH_LIBS = -lcrypto $(shell [ -e /usr/include/intel-ipsec-mb.h ] && echo -lIPS
 
 check: check-unit check-corpus collision check-system
 
+test-programs: all $(TESTS) $(REPLAYS) $(BUILD)/tests/collision/mutants
+
 check-unit: $(TESTS)
 	@tests/run-unit $(BUILD)/tests
 
-check-corpus: $(FUZZ:fuzz_%=$(BUILD)/tests/fuzz/replay_%)
+check-corpus: $(REPLAYS)
 	@tests/fuzz/replay-corpus $(BUILD)/tests/fuzz
 
 # Every cell of the matrix on this kernel, and every rule of the model spoiled
@@ -159,6 +163,10 @@ STORIES ?= $(if $(filter 0,$(shell id -u)),3,0)
 check-system: all
 	BUILD='$(abspath $(BUILD))' $(PYTHON) -m pytest -q -n $(STORIES) \
 	    --dist loadfile tests/system
+
+# As root: the same under Debian 12's own kernel, in a virtual machine.
+vm-check:
+	@tests/vm/check
 
 FUZZ_SECONDS ?= 600
 FUZZ_ONLY ?= $(FUZZ)
@@ -223,6 +231,6 @@ install: all
 clean:
 	rm -rf build
 
-.PHONY: bench-fastpath bench-ranges all optional check check-unit check-corpus check-system collision fuzz interop bench bench-proxy bench-control lint format install clean
+.PHONY: bench-fastpath bench-ranges all optional check test-programs vm-check check-unit check-corpus check-system collision fuzz interop bench bench-proxy bench-control lint format install clean
 .SECONDARY:
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

@@ -300,17 +300,41 @@ edge_range_prepare(struct edge_set *set, const struct edge_set *old)
 	return -1;
 }
 
+/* The last port of the range that has `port` of that address now; 0: none. */
+static unsigned int
+taken_until(
+    const struct edge_set *set, const struct edge_socket *s, unsigned int port)
+{
+	for (size_t i = 0; i < set->count; i++) {
+		const struct edge_socket *t = &set->sockets[i];
+		struct addr a = s->address;
+
+		addr_set_port(&a, addr_port(&t->address));
+		if (t->slot >= 0 && t->proto == s->proto &&
+		    t->bits == s->bits && addr_equal(&a, &t->address) &&
+		    addr_port(&a) <= port && port <= t->port_last)
+			return t->port_last;
+	}
+	return 0;
+}
+
 bool
 edge_range_settle(struct edge_set *set, size_t index)
 {
 	struct edge_socket *s = &set->sockets[index];
+	unsigned int port = s->port_last, taken;
 
-	if (s->port_drain == 0 ||
-	    next_port(set, s->port_last + 1u, s->port_drain, true) <=
-		s->port_drain)
+	if (s->port_drain == 0)
 		return false;
-	s->port_drain = 0;
-	return true;
+	/* flows on ports of another range are its own by now */
+	for (taken = port; taken > 0; taken = taken_until(set, s, port)) {
+		port = next_port(set, taken + 1, s->port_drain, true);
+		if (port > s->port_drain) {
+			s->port_drain = 0;
+			return true;
+		}
+	}
+	return false;
 }
 
 void

@@ -3,6 +3,7 @@
  * false, and the matrix must notice. The kernel's answers are taken once.
  */
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -12,27 +13,36 @@
 #define NAME(name) #name,
 static const char *const names[] = { PORTRULES_CONDITIONS(NAME) };
 
-/*
- * Before 6.13 a connected UDP socket has no table of its own and is found by
- * its score. A newer kernel does not come to that condition: the model of an
- * old one must.
- */
+/* What kernels of one age only come to: the model of such a one must notice. */
+static const struct {
+	enum portrules_condition condition;
+	bool forced;
+	unsigned int from, upto; /* kernels that do not come to it */
+	unsigned int other;
+} by_age[] = {
+	/* a connected UDP socket was found by its score, and is by a table */
+	{ PORTRULES_COND_PEER_MATCHES, false, 6013, UINT_MAX, 6001 },
+	{ PORTRULES_COND_CONNECTED_FIRST, false, 0, 6012,
+	    PORTRULES_KERNEL_NEWEST },
+	/* TCP remembered flags for any address */
+	{ PORTRULES_COND_REMEMBERED_COVERS, true, 0, 6007,
+	    PORTRULES_KERNEL_NEWEST },
+};
+
 static bool
-old_kernel_notices(struct matrix *m)
+other_kernel_notices(struct matrix *m, unsigned int version)
 {
 	struct cell_model spoiled;
-	struct cell_kernel old = { .version = 6001 };
+	struct cell_kernel other = { .version = version };
 	int forced = portrules_spoiled;
 	bool same = true;
 
 	for (size_t i = 0; same && i < m->n; i++) {
 		struct matrix_row *r = &m->rows[i];
 
-		if (r->cell.theme != CELL_PEER)
-			continue;
-		cell_run_model(&old, &r->cell, &spoiled);
+		cell_run_model(&other, &r->cell, &spoiled);
 		portrules_spoiled = 0;
-		cell_run_model(&old, &r->cell, &r->model);
+		cell_run_model(&other, &r->cell, &r->model);
 		portrules_spoiled = forced;
 		same = memcmp(&spoiled.run, &r->model.run,
 			   sizeof spoiled.run) == 0;
@@ -43,11 +53,16 @@ old_kernel_notices(struct matrix *m)
 static bool
 is_noticed(struct matrix *m)
 {
+	unsigned int here = m->kernel.version;
+
 	if (matrix_compare(m) > 0)
 		return true;
-	return m->kernel.version >= 6013 &&
-	    portrules_spoiled == 1 + 2 * PORTRULES_COND_PEER_MATCHES &&
-	    old_kernel_notices(m);
+	for (size_t i = 0; i < sizeof by_age / sizeof *by_age; i++)
+		if (portrules_spoiled ==
+			1 + 2 * (int)by_age[i].condition + by_age[i].forced &&
+		    here >= by_age[i].from && here <= by_age[i].upto)
+			return other_kernel_notices(m, by_age[i].other);
+	return false;
 }
 
 static int

@@ -14,6 +14,7 @@ not_run = []
 def pytest_configure(config):
     """Of several processes that tell stories each has a network of its own:
     ports and programs in the kernel are nobody else's."""
+    harness.small_pages()
     if hasattr(config, "workerinput") and os.geteuid() == 0:
         harness.own_network()
 

@@ -68,6 +68,7 @@ def run(program, *argv, check=True, timeout_s=60, **more):
 
 
 CLONE_NEWNET = 0x40000000
+PR_SET_THP_DISABLE = 41
 libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -76,6 +77,12 @@ def own_network():
     of nobody else's, with a loopback interface (unshare(2))."""
     assert libc.unshare(CLONE_NEWNET) == 0, os.strerror(ctypes.get_errno())
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+
+
+def small_pages():
+    """From here on no program of ours is given huge pages, which Debian's
+    kernel gives to whoever touches one byte: memory is counted (prctl(2))."""
+    assert libc.prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0) == 0
 
 
 def inside(namespace, make):

@@ -483,6 +483,7 @@ def test_sigterm_waits_for_flows_in_use(proxy, origin, client):
 
 # -- before it sleeps -------------------------------------------------------
 
+@pytest.mark.parametrize("proxy", ["sockets"], indirect=True)
 def test_busy_poll_looks_for_more_and_sleeps_in_the_end(
         proxy, origin, client):
     o = origin()

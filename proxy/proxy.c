@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -13,10 +12,8 @@
 #include "base/notify.h"
 #include "base/priv.h"
 #include "net/sharing.h"
-#include "proxy/udp.h"
 
 #define TICK_S 0.05 /* while a reload or the end waits for workers */
-#define FDS_BESIDE 128 /* loops, log, files, pipes */
 
 /* ---- settings ---- */
 
@@ -154,64 +151,6 @@ proxy_health(const struct proxy *p, struct service *const *services, size_t n)
 
 /* ---- coming to life ---- */
 
-/* A proxy lives on descriptors: all that we may have. */
-static void
-raise_fd_limit(void)
-{
-	struct rlimit limit;
-
-	if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
-		return;
-	limit.rlim_cur = limit.rlim_max;
-	if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
-		log_warning("limit of open files: %s", strerror(errno));
-}
-
-static void
-check_fd_limit(const struct proxy *p)
-{
-	size_t sessions = proxy_settings_workers(p->started) *
-	    (size_t)p->started->tcp_sessions;
-	struct rlimit limit;
-	size_t room;
-
-	if (getrlimit(RLIMIT_NOFILE, &limit) != 0 ||
-	    limit.rlim_cur == RLIM_INFINITY)
-		return;
-	room = ((size_t)limit.rlim_cur - p->edges.count * p->edges.queues) / 2;
-	if (room < sessions)
-		log_info("tcp_sessions promises %zu sessions, but the limit "
-			 "of %llu open files is good for about %zu",
-		    sessions, (unsigned long long)limit.rlim_cur, room);
-}
-
-/* What flows may have of the descriptors: half when there is TCP too. */
-static void
-limit_flows(struct proxy *p)
-{
-	size_t workers = proxy_settings_workers(p->started);
-	size_t reserve = p->edges.count * p->edges.queues + FDS_BESIDE;
-	uint32_t wanted = (uint32_t)p->started->udp_flows;
-	struct rlimit limit;
-	bool tcp = false, udp = false;
-
-	for (size_t i = 0; i < p->started->apps; i++) {
-		tcp |= p->started->app[i].proto == SOCK_TCP;
-		udp |= p->started->app[i].proto == SOCK_UDP;
-		if (p->started->app[i].check.kind != APP_CHECK_OFF)
-			reserve += p->started->app[i].origins;
-	}
-	if (tcp && getrlimit(RLIMIT_NOFILE, &limit) == 0 &&
-	    limit.rlim_cur != RLIM_INFINITY && limit.rlim_cur > reserve)
-		reserve += (limit.rlim_cur - reserve) / 2;
-	reserve += proxy_exits(p, reserve);
-	p->udp_flows = udp_flows_most(wanted, workers, reserve);
-	if (udp && p->udp_flows < wanted)
-		log_info("udp_flows asks for %u flows a worker; open files "
-			 "and local ports are good for %u",
-		    wanted, p->udp_flows);
-}
-
 /* Root wonders at a refusal that is the user's whom it became. */
 static void
 tell_log_fault(const struct proxy *p)
@@ -275,7 +214,7 @@ proxy_new(const char *config, bool rehearse)
 	if (p->started == NULL)
 		goto fail;
 	log_init("l4proxyd", (enum log_level)p->started->log_level);
-	raise_fd_limit();
+	proxy_raise_fds();
 	p->source.rehearse = rehearse;
 	if (listener_begin(
 		&p->source, (enum sharing_mode)p->started->sharing.mode) != 0 ||
@@ -286,7 +225,8 @@ proxy_new(const char *config, bool rehearse)
 		&edges) != 0 ||
 	    listener_settle(&p->source) != 0)
 		goto fail;
-	limit_flows(p);
+	proxy_limit_flows(p);
+	proxy_limit_sessions(p);
 	if (proxy_open_fast_path(p, rehearse) != 0)
 		goto fail;
 	proxy_check_host(p->started);
@@ -295,7 +235,7 @@ proxy_new(const char *config, bool rehearse)
 	    proxy_drop_rights(p) != 0 || open_log(p) != 0 ||
 	    make_services(p) != 0)
 		goto fail;
-	check_fd_limit(p);
+	proxy_check_sessions(p);
 	return p;
 fail:
 	proxy_free(p);
@@ -311,6 +251,7 @@ make_worker(struct proxy *p, size_t index)
 		.index = index,
 		.log = p->log,
 		.tcp_sessions = (size_t)p->started->tcp_sessions,
+		.tcp_fds = p->tcp_fds,
 		.udp_flows = p->udp_flows,
 		.port_flows = p->port_flows,
 		.fastpath = p->fastpath,

@@ -46,6 +46,7 @@ struct proxy {
 	bool settling; /* ports are about to be as services say */
 	bool reload_waits; /* for the sockets of the one before to be left */
 	uint32_t udp_flows; /* of each worker, within what the host gives */
+	int tcp_fds; /* TCP takes no descriptor from this one on */
 	struct eventlog *log;
 	struct control *control; /* NULL: none */
 	struct pworker **workers;
@@ -83,6 +84,17 @@ proxy_discover(struct proxy *p, struct service *const *services, size_t n);
 /* The same for health checks. */
 struct health *
 proxy_health(const struct proxy *p, struct service *const *services, size_t n);
+
+/* ---- proxy_fds.c ---- */
+
+/* The soft limit of open files becomes the hard one. */
+void proxy_raise_fds(void);
+/* What the workers may have, once edges are bound: `udp_flows`, and `tcp_fds`
+ * after it. */
+void proxy_limit_flows(struct proxy *p);
+void proxy_limit_sessions(struct proxy *p);
+/* A line when more sessions are promised than there are files for. */
+void proxy_check_sessions(const struct proxy *p);
 
 /* Warns of what the host has switched off; before rights are given up. */
 void proxy_check_host(const struct proxy_settings *s);

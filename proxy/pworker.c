@@ -275,6 +275,7 @@ allocate(struct pworker *w)
 		.worker = w->setup.index,
 		.tally = &w->tally,
 		.max = w->setup.tcp_sessions,
+		.fd_most = w->setup.tcp_fds,
 		.splice_after = w->setup.splice_after,
 	};
 	struct udp_setup udp = {

@@ -23,6 +23,7 @@ struct pworker_setup {
 	size_t index;
 	struct eventlog *log; /* NULL: none */
 	size_t tcp_sessions;
+	int tcp_fds; /* TCP takes no descriptor from this one on */
 	uint32_t udp_flows;
 	struct edge_flows *port_flows; /* shared by all */
 	struct fastpath *fastpath; /* of all workers; NULL: none */

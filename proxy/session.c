@@ -393,6 +393,15 @@ init(struct session *s, struct sessions *t, struct service *v, int fd,
 }
 
 static void
+refuse_full(struct sessions *t, const struct service *v, int fd,
+    const struct addr *client, const struct addr *edge)
+{
+	tally_add(
+	    tally_book_sheet(v->book, t->setup.worker), TALLY_REFUSED_FULL, 1);
+	refuse(t, v, fd, client, edge, STATUS_UNAVAILABLE);
+}
+
+static void
 begin(struct sessions *t, struct service *v, int fd, const struct addr *client,
     const struct addr *edge)
 {
@@ -405,13 +414,12 @@ begin(struct sessions *t, struct service *v, int fd, const struct addr *client,
 	struct session *s = status == STATUS_OPEN ? slot_take(t) : NULL;
 
 	if (s == NULL) {
-		if (status == STATUS_OPEN) {
-			if (!later)
-				service_leave(v, client);
-			tally_add(tally, TALLY_REFUSED_FULL, 1);
-			status = STATUS_UNAVAILABLE;
-		}
-		refuse(t, v, fd, client, edge, status);
+		if (status == STATUS_OPEN && !later)
+			service_leave(v, client);
+		if (status == STATUS_OPEN)
+			refuse_full(t, v, fd, client, edge);
+		else
+			refuse(t, v, fd, client, edge, status);
 		return;
 	}
 	init(s, t, v, fd, client, edge);
@@ -428,8 +436,12 @@ bool
 session_begin(struct sessions *t, struct service *v, int fd,
     const struct addr *client, const struct addr *edge)
 {
-	t->no_fd = false;
-	begin(t, v, fd, client, edge);
+	/* the lowest free number is the one that is given out */
+	t->no_fd = fd >= t->setup.fd_most;
+	if (t->no_fd)
+		refuse_full(t, v, fd, client, edge);
+	else
+		begin(t, v, fd, client, edge);
 	return !t->no_fd;
 }
 

@@ -34,6 +34,7 @@ struct sessions_setup {
 	size_t worker; /* index, for its sheets */
 	struct tally_worker *tally; /* of this worker */
 	size_t max;
+	int fd_most; /* descriptors from this one on are for others */
 	uint64_t splice_after;
 };
 

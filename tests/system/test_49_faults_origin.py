@@ -1,11 +1,13 @@
 """l4proxyd when its origins fail under load: killed, deaf, gone."""
+import contextlib
 import subprocess
 import sys
 import threading
 
 import harness
 import pytest
-from proxyharness import connect, is_turned_away, try_connect, works
+from proxyharness import (Controlled, application, connect, is_turned_away,
+                          try_connect, works)
 from services import in_front
 from udporigin import UdpOrigin
 
@@ -202,3 +204,28 @@ def test_a_lack_of_descriptors_hurts_no_live_session(proxy, origin, limit):
     for c in live:
         c.close()
     p.all_ended(20)
+
+
+def test_a_crowd_of_connections_leaves_some_to_others(tmp_path, origin):
+    """Flows of UDP and the control socket get descriptors all the same."""
+    with UdpOrigin() as udp:
+        port = harness.free_port()
+        apps = [application(port, origin(), name="crowded"),
+                {"name": "flows", "protocol": f"udp/{port}",
+                 "edge_ips": "127.0.0.1",
+                 "origin_direct": f"udp://127.0.0.1:{udp.port}"}]
+        with Controlled(tmp_path, apps, workers=1,
+                        prefix=("prlimit", "--nofile=400:400")) as p:
+            crowd = [c for c in (try_connect(port) for _ in range(400)) if c]
+            p.expect_log("no descriptor left, accept pauses")
+            with contextlib.ExitStack() as flows:
+                for i in range(50):
+                    c = flows.enter_context(harness.Udp("127.0.0.1", port))
+                    assert c.ask(b"%d" % i) == b"%d" % i
+            refused, = p.rows("counters", "--app", "crowded")
+            assert refused["refused_full"] > 0
+            harness.until(lambda: p.events(Event="clientFiltered",
+                                           Status=503), "a line about it")
+            for c in crowd:
+                c.close()
+            harness.until(lambda: works(port), "it serves again")

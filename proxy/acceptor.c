@@ -34,6 +34,7 @@ struct acceptor {
 	size_t leaving_count;
 	ev_timer grace; /* until those are left */
 	acceptor_left_fn *left;
+	acceptor_renew_fn *renew;
 	void *context;
 	ev_timer pause; /* until accept is tried again */
 	int reserve_fd; /* given up to refuse a client when fds run out */
@@ -132,9 +133,10 @@ post_of(const struct door *d, const struct addr *asked)
 }
 
 static void
-refuse(int fd)
+refuse(const struct door *d, int fd)
 {
-	tcp_reset_on_close(fd);
+	if (!d->post.elsewhere)
+		tcp_reset_on_close(fd);
 	close(fd);
 }
 
@@ -159,7 +161,7 @@ take(struct door *d, int most)
 			(void)sock_local(fd, &asked);
 		post = post_of(d, &asked);
 		if (post == NULL)
-			refuse(fd);
+			refuse(d, fd);
 		else if (a->sniffer != NULL)
 			sniffer_look(
 			    a->sniffer, post->service, fd, &peer, &asked);
@@ -174,9 +176,12 @@ take(struct door *d, int most)
 static void
 accept_event(struct ev_loop *loop, ev_io *io, int events)
 {
+	struct door *d = (struct door *)io;
+
 	(void)loop;
 	(void)events;
-	take((struct door *)io, ACCEPT_ROUND);
+	if (!d->acceptor->renew(d->acceptor->context))
+		take(d, ACCEPT_ROUND);
 }
 
 /* ---- leaving ---- */
@@ -258,7 +263,7 @@ acceptor_rest(struct acceptor *a)
 struct acceptor *
 acceptor_new(struct ev_loop *loop, struct sessions *sessions,
     struct sniffer *sniffer, struct tally_worker *tally, acceptor_left_fn *left,
-    void *context)
+    acceptor_renew_fn *renew, void *context)
 {
 	struct acceptor *a = calloc(1, sizeof *a);
 
@@ -269,6 +274,7 @@ acceptor_new(struct ev_loop *loop, struct sessions *sessions,
 	a->sniffer = sniffer;
 	a->tally = tally;
 	a->left = left;
+	a->renew = renew;
 	a->context = context;
 	a->reserve_fd = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
 	ev_timer_init(&a->pause, pause_event, 0, 0);

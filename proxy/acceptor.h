@@ -19,11 +19,14 @@ struct acceptor; /* opaque: watchers that must outlive their listeners */
 
 /* What is left has been left. */
 typedef void acceptor_left_fn(void *context);
+/* Before a connection is taken: true when that has led to acceptor_listen(),
+ * as it may be of the new posts. */
+typedef bool acceptor_renew_fn(void *context);
 
 /* NULL with errno. */
 struct acceptor *acceptor_new(struct ev_loop *loop, struct sessions *sessions,
     struct sniffer *sniffer, struct tally_worker *tally, acceptor_left_fn *left,
-    void *context); /* sniffer NULL: none */
+    acceptor_renew_fn *renew, void *context); /* sniffer NULL: none */
 void acceptor_free(struct acceptor *a);
 
 /*

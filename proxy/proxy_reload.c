@@ -174,6 +174,7 @@ apply(struct proxy *p, struct proxy_settings *fresh, struct edge_set *edges,
 	apply_resolvers(p, fresh);
 	apply_discovery(p, discovery);
 	apply_health(p, health);
+	hand_over(p, configs); /* before anybody comes by the new rules */
 	edge_commit(edges, &p->edges);
 	edge_tune(edges, fresh->app);
 	edge_forget(&p->retired); /* what there was of it is in p->edges */
@@ -185,7 +186,6 @@ apply(struct proxy *p, struct proxy_settings *fresh, struct edge_set *edges,
 		proxy_drop_settings(p->current);
 	p->current = fresh;
 	log_init("l4proxyd", (enum log_level)fresh->log_level);
-	hand_over(p, configs);
 	ev_timer_again(p->loop, &p->tick);
 	edge_log(&p->edges, fresh->app, fresh->apps);
 	proxy_tell_fast_path(p);

@@ -165,6 +165,19 @@ wake_event(struct ev_loop *loop, ev_async *a, int events)
 		drain(w, stop_ns);
 }
 
+/* Rules of ranges lead to sockets as they will be: who has a client by them
+ * has been handed the configuration before. */
+static bool
+renew(void *context)
+{
+	struct pworker *w = context;
+
+	if (atomic_load(&w->next) == NULL)
+		return false;
+	wake_event(w->loop, &w->wake, 0);
+	return true;
+}
+
 /* ---- the sessions that live ---- */
 
 static void
@@ -288,6 +301,8 @@ allocate(struct pworker *w)
 		.port_flows = w->setup.port_flows,
 		.fastpath = w->setup.fastpath,
 		.workers = w->setup.workers,
+		.renew = renew,
+		.context = w,
 	};
 	w->sessions = sessions_new(&sessions);
 	if (w->sessions == NULL)
@@ -295,7 +310,7 @@ allocate(struct pworker *w)
 	if (w->setup.time != NULL && make_sniffer(w) != 0)
 		return -1;
 	w->acceptor = acceptor_new(
-	    w->loop, w->sessions, w->sniffer, &w->tally, ports_left, w);
+	    w->loop, w->sessions, w->sniffer, &w->tally, ports_left, renew, w);
 	w->udp = udp_worker_new(&udp);
 	return w->acceptor != NULL && w->udp != NULL ? 0 : -1;
 }

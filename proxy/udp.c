@@ -114,6 +114,8 @@ listener_event(struct ev_loop *loop, ev_io *io, int what)
 
 	(void)loop;
 	begin_round(w);
+	if (w->setup.renew(w->setup.context))
+		return; /* what is there is looked at again */
 	if (what & EV_ERROR)
 		log_error("udp: %s is not served: the kernel watches no more "
 			  "sockets (fs.epoll.max_user_watches)",
@@ -272,14 +274,19 @@ make_room(struct udp_worker *w, size_t more)
 
 /* For every port that a reload could give it: untouched memory is free. */
 static int
-make_exits(struct udp_listener *l, const struct post *p)
+make_exits(struct udp_worker *w, struct udp_listener *l, const struct post *p)
 {
 	uint16_t first = addr_port(&p->edge);
 
 	if (p->elsewhere || p->port_last <= first || l->exits != NULL)
 		return 0;
 	l->exits = calloc(65536u - first, sizeof *l->exits);
-	return l->exits != NULL ? 0 : -1;
+	if (l->exits == NULL)
+		return -1;
+	/* it may have had flows, all on its own port */
+	l->exits[0].flows = l->flows;
+	atomic_fetch_add(&w->setup.port_flows->on[first], l->flows);
+	return 0;
 }
 
 static int
@@ -296,7 +303,7 @@ add_listener(struct udp_worker *w, const struct post *p, size_t place)
 	l->wildcard = addr_is_wildcard(&p->edge) || p->elsewhere;
 	l->raw =
 	    p->elsewhere ? w->setup.raw[p->edge.sa.sa_family == AF_INET6] : -1;
-	if (make_exits(l, p) != 0) {
+	if (make_exits(w, l, p) != 0) {
 		free(l);
 		return -1;
 	}
@@ -407,7 +414,7 @@ add_new(
 
 		if (at != DGRAMS_NONE && serves(w->listeners[at], &posts[i])) {
 			/* also one that drains: it comes back */
-			if (make_exits(w->listeners[at], &posts[i]) != 0)
+			if (make_exits(w, w->listeners[at], &posts[i]) != 0)
 				return -1;
 			continue;
 		}

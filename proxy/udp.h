@@ -8,6 +8,7 @@
 #ifndef PROXY_UDP_H
 #define PROXY_UDP_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -31,6 +32,10 @@ struct udp_setup {
 	struct edge_flows *port_flows; /* shared by all */
 	struct fastpath *fastpath; /* shared by `workers`; NULL: none */
 	uint32_t workers;
+	/* before a client is heard: true when that has led to
+	 * udp_worker_listen(), as what comes may be of the new posts */
+	bool (*renew)(void *context);
+	void *context;
 };
 
 /*

@@ -177,15 +177,11 @@ edge_of(const struct udp_listener *l, const struct dgram *g, struct addr *edge)
 	bool told = g->local.sa.sa_family != AF_UNSPEC;
 
 	*edge = l->edge;
-	if (l->exits != NULL || l->post.elsewhere) {
+	if (told && (l->wildcard || addr_port(&g->local) != 0))
 		*edge = g->local;
-		return told;
-	}
-	if (l->wildcard && told) {
-		*edge = g->local;
+	if (addr_port(edge) == 0)
 		addr_set_port(edge, addr_port(&l->edge));
-	}
-	return true;
+	return told || (l->exits == NULL && !l->post.elsewhere);
 }
 
 /* Who takes a new flow of it; NULL: nobody. A reload may have moved a port of a

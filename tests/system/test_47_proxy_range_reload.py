@@ -64,7 +64,7 @@ def ranges(first, last, name="range", path="off", edges=("127.0.0.1",)):
 
 
 def proxy(tmp_path, host, applications, **more):
-    more = {"drain_s": 60, "udp_flows": 4096, **more}
+    more = {"drain_s": 60, "udp_flows": 8192, **more}
     return L4proxyd(tmp_path, applications,
                     prefix=("ip", "netns", "exec", host), **more)
 

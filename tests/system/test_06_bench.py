@@ -58,6 +58,7 @@ def test_what_a_proxy_adds_is_without_the_direct_path():
     peer, values = proxy_report.ratio(turns, proxy_report.ADDED_P50)
     assert (peer, values) == ("nginx stream", [0.5])  # the kernel is no peer
     # 1 ms a round trip; an echo takes 0.25 ms
+    turns[proxy_report.SOCKETS] = [turn()]
     assert proxy_report.over_two_echoes(turns) == [2.0]
 
 

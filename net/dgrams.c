@@ -195,7 +195,8 @@ take(struct dgrams *d, unsigned int i)
 	g->len = d->inner->rx[i].msg_len;
 	g->segment = 0;
 	g->owner = DGRAMS_NONE;
-	g->local.sa.sa_family = AF_UNSPEC;
+	/* port and all: what this slot had before is another datagram's */
+	g->local = (struct addr){ .in6 = { 0 } };
 	g->group = g->raw = false;
 	if (h->msg_controllen > 0)
 		read_control(g, h);

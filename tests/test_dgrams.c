@@ -263,8 +263,11 @@ a_named_send_leaves_from_the_address_asked(void **state)
 	(void)state;
 	start(&w, "0.0.0.0", false);
 	addr_set_port(&asked, addr_port(&w.in_at));
+	/* what the slot had before, of a socket that tells ports */
+	w.d->at[0].local = sockets_addr("[2001:db8::1]:7150");
 	send_from(client, &asked, len, 1);
 	receive(&w, 1);
+	assert_int_equal(addr_port(&w.d->at[0].local), 0);
 	assert_true(addr_equal(&w.d->at[0].peer, &at));
 	assert_int_equal(
 	    w.d->at[0].local.in.sin_addr.s_addr, asked.in.sin_addr.s_addr);

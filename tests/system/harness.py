@@ -196,6 +196,13 @@ class Roughtimed:
         assert self.alive(), self.log()
         self.child.send_signal(number)
 
+    def freeze(self):
+        """Stops every thread, so that what comes from now on is queued."""
+        self.kill(signal.SIGSTOP)
+        tasks = pathlib.Path(f"/proc/{self.pid}/task")
+        until(lambda: all(status_of(t.name)["State"][0] == "T"
+                          for t in tasks.iterdir()), "every thread is stopped")
+
     def hup(self):
         since = self.mark()
         self.kill(signal.SIGHUP)

@@ -1,7 +1,6 @@
 """Batches: one signature for many requests, versions mixed in one batch."""
 import collections
 import os
-import pathlib
 import signal
 
 import harness
@@ -14,18 +13,12 @@ ALONE = [v.name for v in oracle.VERSIONS if v.name not in BATCHED]
 
 def pile_up(daemon, udp, packets):
     """Sends while the daemon is stopped, so that all are queued at once."""
-    os.kill(daemon.pid, signal.SIGSTOP)
-    harness.until(lambda: stopped(daemon.pid), "every thread is stopped")
+    daemon.freeze()
     try:
         for packet in packets:
             udp.send(packet)
     finally:
         os.kill(daemon.pid, signal.SIGCONT)
-
-
-def stopped(pid):
-    tasks = pathlib.Path(f"/proc/{pid}/task").iterdir()
-    return all(harness.status_of(t.name)["State"][0] == "T" for t in tasks)
 
 
 def collect(udp, packets, public):

@@ -33,7 +33,7 @@ def test_pipelined_requests_do_not_starve_udp(start, identity):
                                    "max_per_client": 200,
                                    "max_outstanding": 256})
     clients = [harness.Tcp("127.0.0.1", daemon.port) for _ in range(200)]
-    daemon.kill(signal.SIGSTOP)
+    daemon.freeze()
     for tcp in clients:
         tcp.send(oracle.request("draft-01", size=0) * 140)
     daemon.kill(signal.SIGCONT)
@@ -52,7 +52,7 @@ def test_sigterm_answers_all_who_wait_to_be_accepted(start, identity):
     daemon = start(workers=1, tcp={"max_connections": 1000,
                                    "max_per_client": 1000})
     child = daemon.child
-    daemon.kill(signal.SIGSTOP)
+    daemon.freeze()
     clients = [harness.Tcp("127.0.0.1", daemon.port) for _ in range(300)]
     packets = [oracle.request("rfc") for _ in clients]
     for tcp, packet in zip(clients, packets):

@@ -1,6 +1,5 @@
 """sharing: guarded, and one of the two goes: what happens to whose packets."""
 import contextlib
-import signal
 
 import harness
 import oracle
@@ -95,7 +94,7 @@ def test_what_is_queued_waits_for_its_owner(shared):
     s.proxy.start()
     s.both()
     with s.on_client(lambda: harness.Udp(EDGE[4], 2002)) as client:
-        s.proxy.child.send_signal(signal.SIGSTOP)
+        s.proxy.freeze()
         for i in range(10):
             client.send(b"%d" % i)
         died(s.proxy)

@@ -167,7 +167,7 @@ def arguments(argv=None):
     p.add_argument("--only", default="",
                    help="rows by key, commas between: bulk1, udp64, idle ...")
     p.add_argument("--also", action="append", default=[], metavar="NAME=FILE",
-                   help="another l4proxyd, as l4proxyd-NAME")
+                   help="another l4proxyd: -NAME and -sockets-NAME")
     p.add_argument("--ours", action="store_true", help="no peers")
     p.add_argument("-o", default=os.path.join(bench.HERE, "proxy.md"))
     return p.parse_args(argv)
@@ -184,7 +184,9 @@ def chosen_peers(args):
             print(f"note: {peer.name} is not here", file=sys.stderr)
     for also in args.also:
         name, path = also.split("=", 1)
-        peers.insert(1, proxy_peers.Sockets(f"l4proxyd-{name}", path))
+        peers[1:1] = [
+            proxy_peers.L4proxyd(f"l4proxyd-{name}", path),
+            proxy_peers.Sockets(f"l4proxyd-sockets-{name}", path)]
     return peers
 
 

@@ -24,6 +24,8 @@ config_load(const char *path, config_parser *parse, void *settings)
 	free(data);
 	for (size_t i = 0; i < e.count; i++)
 		log_error("%s", e.lines[i]);
+	if (e.more > 0)
+		log_error("%s: and %zu more errors", path, e.more);
 	yaml_errors_free(&e);
 	return errors == 0 ? 0 : -1;
 }

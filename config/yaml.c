@@ -9,7 +9,7 @@
 #define DEPTH_MAX 16
 #define NODES_MAX 100000u
 #define BYTES_MAX (1024u * 1024u)
-#define ERRORS_MAX 1000u /* lines kept; a bad file is bad long before that */
+#define ERRORS_MAX 50u /* lines kept; of the others it is told how many */
 #define LINE_LEN 512
 
 /* Stands in when there is no memory even for the line that says so. */
@@ -51,11 +51,8 @@ yaml_error(
 	size_t n;
 	va_list ap;
 
-	if (e->lines == no_memory_lines || e->count >= ERRORS_MAX)
-		return;
-	if (e->count == ERRORS_MAX - 1) {
-		snprintf(line, sizeof line, "%s: and more errors", file);
-		keep_line(e, line);
+	if (e->lines == no_memory_lines || e->count == ERRORS_MAX) {
+		e->more++;
 		return;
 	}
 	/* the file's name may be long, the rest must still be told */
@@ -80,7 +77,7 @@ yaml_errors_free(struct yaml_errors *e)
 		free(e->lines);
 	}
 	e->lines = NULL;
-	e->count = e->cap = 0;
+	e->count = e->cap = e->more = 0;
 }
 
 /*

@@ -29,7 +29,8 @@ struct yaml_node {
  */
 struct yaml_errors {
 	const char *file;
-	size_t count; /* lines, at most 1000: the last one then says so */
+	size_t count; /* lines, at most 50 */
+	size_t more; /* errors that had no line any more */
 	size_t cap; /* room in `lines` */
 	char **lines;
 };

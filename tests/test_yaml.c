@@ -238,14 +238,15 @@ sizes_are_bounded(void **state)
 	static const struct {
 		const char *head, *unit;
 		size_t n;
+		size_t errors;
 		const char *line; /* NULL: good */
 	} table[] = {
-		{ "", "- x\n", 99999, NULL },
-		{ "", "- x\n", 100000,
+		{ "", "- x\n", 99999, 0, NULL },
+		{ "", "- x\n", 100000, 1,
 		    "f:100000:3: more than 100000 values in one file" },
-		{ "#", "x", 1048575, NULL },
-		{ "#", "x", 1048576, "f: longer than 1048576 bytes" },
-		{ "", "- *x\n", 2000,
+		{ "#", "x", 1048575, 0, NULL },
+		{ "#", "x", 1048576, 1, "f: longer than 1048576 bytes" },
+		{ "", "- *x\n", 2000, 2000,
 		    "f:1:3: an alias (*name): not supported" },
 	};
 
@@ -263,10 +264,9 @@ sizes_are_bounded(void **state)
 		} else {
 			assert_null(root);
 			assert_string_equal(e.lines[0], table[i].line);
-			assert_true(e.count <= 1000);
-			if (e.count > 1)
-				assert_string_equal(
-				    e.lines[e.count - 1], "f: and more errors");
+			assert_int_equal(e.count + e.more, table[i].errors);
+			assert_int_equal(
+			    e.count, table[i].errors < 50 ? 1 : 50);
 		}
 		yaml_tree_free(root);
 		yaml_errors_free(&e);

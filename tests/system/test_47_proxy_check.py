@@ -114,6 +114,16 @@ def test_more_than_twenty():
     assert len(BROKEN) >= 20
 
 
+def test_of_very_many_faults_the_first_and_how_many(tmp_path):
+    path, done = checked(tmp_path, apps(*(app(f"a{i}") for i in range(200))))
+    lines = done.stderr.splitlines()
+    assert done.returncode == 1
+    assert len(lines) == 51
+    assert all("overlaps" in line for line in lines[:-1])
+    assert lines[-1] == (f"l4proxyd: error: {path}: and "
+                         f"{200 * 199 // 2 - 50} more errors")
+
+
 # -- what this host does not give ------------------------------------------------
 
 

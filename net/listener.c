@@ -145,12 +145,22 @@ could_share(
 	return could;
 }
 
+/* On a port of the kernel's choice. */
+static int
+open_elsewhere(enum sock_proto proto, const struct addr *a,
+    const struct sock_opts *o, size_t queues, int *fds)
+{
+	struct addr elsewhere = *a;
+
+	addr_set_port(&elsewhere, 0);
+	return listener_open(proto, &elsewhere, o, queues, fds);
+}
+
 int
 listener_rehearse(enum sock_proto proto, const struct addr *a,
     const struct sock_opts *o, size_t queues, int *fds)
 {
 	const struct sock_opts by_itself = alone(proto, o);
-	struct addr elsewhere = *a;
 	enum sock_step step;
 	int fd;
 
@@ -164,8 +174,24 @@ listener_rehearse(enum sock_proto proto, const struct addr *a,
 		listener_explain(proto, a, o, step);
 		return -1;
 	}
-	addr_set_port(&elsewhere, 0);
-	return listener_open(proto, &elsewhere, &by_itself, queues, fds);
+	return open_elsewhere(proto, a, &by_itself, queues, fds);
+}
+
+bool
+listener_is_incumbents(const struct listener_source *from,
+    enum sock_proto proto, const struct addr *a, const struct sock_opts *o)
+{
+	const struct sock_opts by_itself = alone(proto, o);
+	enum sock_step step;
+	int fd;
+
+	if (from->incumbent == NULL)
+		return false;
+	fd = sock_open(proto, a, &by_itself, &step);
+	if (fd >= 0)
+		close(fd);
+	return fd < 0 && errno == EADDRINUSE &&
+	    incumbent_makes_way(from->incumbent, proto, a, &by_itself);
 }
 
 int
@@ -214,6 +240,8 @@ listener_end(struct listener_source *from)
 	from->demux = NULL;
 	guard_close(from->guard);
 	from->guard = NULL;
+	incumbent_free(from->incumbent);
+	from->incumbent = NULL;
 }
 
 int
@@ -223,6 +251,11 @@ listener_obtain(const struct listener_source *from, enum sock_proto proto,
 	if (from->activation != NULL)
 		return activation_claim(
 		    from->activation, proto, a, o, queues, fds);
+	if (listener_is_incumbents(from, proto, a, o)) {
+		const struct sock_opts by_itself = alone(proto, o);
+
+		return open_elsewhere(proto, a, &by_itself, queues, fds);
+	}
 	if (from->demux != NULL && proto == SOCK_UDP)
 		return demux_listen(from->demux, a, o, queues, fds);
 	if (from->guard != NULL && from->demux == NULL)

@@ -11,6 +11,7 @@
 #include "net/activation.h"
 #include "net/demux.h"
 #include "net/guard.h"
+#include "net/incumbent.h"
 #include "net/sharing.h"
 #include "net/sock.h"
 
@@ -44,6 +45,8 @@ void listener_close(const int *fds, size_t queues);
 /* Where a daemon's sockets come from, and go to when it wants them no more. */
 struct listener_source {
 	bool rehearse; /* it only tests its configuration */
+	struct incumbent *incumbent; /* of a test: the daemon that runs by it;
+				      * NULL: none is known */
 	struct activation *activation; /* handed over; NULL: it opens them */
 	struct guard *guard; /* beside another daemon's; NULL: it does not */
 	struct demux *demux; /* UDP together with another's; NULL: not */
@@ -52,6 +55,9 @@ int listener_obtain(const struct listener_source *from, enum sock_proto proto,
     const struct addr *a, const struct sock_opts *o, size_t queues, int *fds);
 void listener_leave(
     const struct listener_source *from, const int *fds, size_t queues);
+/* Whether nobody but the incumbent keeps us from it. */
+bool listener_is_incumbents(const struct listener_source *from,
+    enum sock_proto proto, const struct addr *a, const struct sock_opts *o);
 /* Before any is obtained, under the mode of sharing: 0, or -1 when it is told
  * why there can be none. At the end of the start: the same. */
 int listener_begin(struct listener_source *from, enum sharing_mode mode);

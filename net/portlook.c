@@ -81,8 +81,27 @@ adopt_all(struct portlook *l)
 	l->rules.clock = (long)l->n + 1;
 }
 
+static size_t
+sift(struct portscan_socket *found, size_t n, portlook_wanted *wanted,
+    void *context)
+{
+	size_t left = 0;
+
+	for (size_t i = 0; i < n; i++)
+		if (wanted == NULL || wanted(context, &found[i]))
+			found[left++] = found[i];
+	return left;
+}
+
 int
 portlook_scan(struct portlook *l, enum sock_proto proto, uint16_t port)
+{
+	return portlook_scan_some(l, proto, port, NULL, NULL);
+}
+
+int
+portlook_scan_some(struct portlook *l, enum sock_proto proto, uint16_t port,
+    portlook_wanted *wanted, void *context)
 {
 	int found;
 
@@ -97,6 +116,7 @@ portlook_scan(struct portlook *l, enum sock_proto proto, uint16_t port)
 		return -1;
 	l->total = (size_t)found;
 	l->n = l->total < LOOK_MAX ? l->total : LOOK_MAX;
+	l->n = sift(l->found, l->n, wanted, context);
 	adopt_all(l);
 	return 0;
 }

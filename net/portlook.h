@@ -22,6 +22,10 @@ struct portlook {
  * Scans the port. 0, or -1 with errno; portlook_free() in both cases.
  */
 int portlook_scan(struct portlook *l, enum sock_proto proto, uint16_t port);
+/* The same of those sockets that are wanted. */
+typedef bool portlook_wanted(void *context, const struct portscan_socket *s);
+int portlook_scan_some(struct portlook *l, enum sock_proto proto, uint16_t port,
+    portlook_wanted *wanted, void *context);
 void portlook_free(struct portlook *l);
 
 /* A newcomer of this process's user, as sock_open() would make it. */

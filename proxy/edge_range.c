@@ -65,6 +65,8 @@ try_ports(const struct edge_set *set, size_t index, const struct app *a,
 		if (!(held[port / 8] >> port % 8 & 1))
 			continue;
 		addr_set_port(&address, (uint16_t)port);
+		if (listener_is_incumbents(set->source, s->proto, &address, &o))
+			continue;
 		if (listener_try(s->proto, &address, &o, &fd) != 0) {
 			log_error("application %s: a port of its range is "
 				  "another's",
@@ -86,7 +88,8 @@ look_for_rival(const struct edge_set *set, const struct edge_socket *s,
 	char name[ADDR_STR_LEN];
 
 	/* a test beside the very daemon that it is about */
-	if (pid == 0 || (s->elsewhere && set->source->rehearse))
+	if (pid == 0 || pid == incumbent_pid(set->source->incumbent) ||
+	    (s->elsewhere && set->source->rehearse))
 		return 0;
 	log_error("application %s: %s %s-%u: ports of this range are "
 		  "dispatched to pid %ld",

@@ -9,8 +9,6 @@
 #include "base/log.h"
 #include "proxy/proxy.h"
 
-#define DEFAULT_CONFIG "/etc/timeshare/l4proxyd.yaml"
-
 struct options {
 	const char *config;
 	bool test;
@@ -20,7 +18,7 @@ static void
 usage(FILE *to)
 {
 	fputs("usage: l4proxyd [-t] [-c FILE]\n"
-	      "  -c FILE  configuration (default " DEFAULT_CONFIG ")\n"
+	      "  -c FILE  configuration (default " PROXY_CONFIG ")\n"
 	      "  -t       test configuration and binds, then exit\n"
 	      "  -h, --help    -V, --version\n"
 	      "SIGHUP reloads, SIGUSR1 opens the event log again, SIGTERM\n"
@@ -67,7 +65,7 @@ parse_options(struct options *o, int argc, char **argv)
 int
 main(int argc, char **argv)
 {
-	struct options o = { .config = DEFAULT_CONFIG };
+	struct options o = { .config = PROXY_CONFIG };
 	struct proxy *proxy;
 	int result = 0;
 

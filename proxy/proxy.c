@@ -179,7 +179,7 @@ open_control(struct proxy *p, bool rehearse)
 {
 	const struct proxy_settings *s = p->started;
 
-	if (s->control == NULL)
+	if (s->control == NULL || proxy_has_control(p))
 		return 0;
 	p->control = control_open(s->control, s->control_group, s->user);
 	if (p->control == NULL)
@@ -216,6 +216,8 @@ proxy_new(const char *config, bool rehearse)
 	log_init("l4proxyd", (enum log_level)p->started->log_level);
 	proxy_raise_fds();
 	p->source.rehearse = rehearse;
+	if (rehearse)
+		proxy_find_incumbent(p);
 	if (listener_begin(
 		&p->source, (enum sharing_mode)p->started->sharing.mode) != 0 ||
 	    proxy_open_guard(p) != 0 || proxy_open_dispatch(p) != 0)

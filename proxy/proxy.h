@@ -10,6 +10,8 @@
 
 #include <stdbool.h>
 
+#define PROXY_CONFIG "/etc/timeshare/l4proxyd.yaml" /* when none is named */
+
 struct proxy; /* opaque */
 
 /*

@@ -111,6 +111,13 @@ proxy_edge_options(const struct proxy *p, const struct proxy_settings *s);
 /* Hands the workers what they serve, as it is now. 0, or -1 with errno. */
 int proxy_configure(struct proxy *p);
 
+/* ---- proxy_incumbent.c ---- */
+
+/* Of a test: looks for the daemon that runs by this configuration. */
+void proxy_find_incumbent(struct proxy *p);
+/* Whether that one is behind our control socket. */
+bool proxy_has_control(const struct proxy *p);
+
 /* ---- proxy_guard.c ---- */
 
 /* Before sockets are bound; told. -1: that cannot be. */

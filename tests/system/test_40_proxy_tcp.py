@@ -462,6 +462,28 @@ def test_a_busy_port_names_its_holder(proxy, origin, tmp_path):
     assert "the configuration is good" in done.stderr
 
 
+def test_a_test_beside_the_daemon_counts_its_ports_as_ours(proxy, origin):
+    p = proxy(origin(echo))
+    done = harness.run("l4proxyd", "-t", "-c", p.config_path)
+    assert f"pid {p.pid} runs by this configuration" in done.stderr
+    assert "the configuration is good" in done.stderr
+    assert works(p.port)
+    # another's in the way stays an error, also where the daemon's are
+    with socket.create_server(("127.0.0.2", p.port)):
+        wide = [dict(p.app, edge_ips="ipv4")]
+        p.write_config(dict(p.config, applications=wide))
+        done = harness.run("l4proxyd", "-t", "-c", p.config_path, check=False)
+    assert done.returncode == 1
+    assert f"held by pid {os.getpid()}" in done.stderr
+    # so does another daemon under another configuration
+    p.write_config(p.config)
+    copy = p.config_path.with_suffix(".copy")
+    copy.write_text(p.config_path.read_text())
+    done = harness.run("l4proxyd", "-t", "-c", copy, check=False)
+    assert done.returncode == 1
+    assert f"held by pid {p.pid} (l4proxyd)" in done.stderr
+
+
 def test_ten_thousand_ports_start_fast_and_map_by_offset(proxy, tmp_path):
     first = free_range(10000, "127.0.0.77")
     o = Origin(lambda s: s.sendall(str(s.getsockname()[1]).encode()) or

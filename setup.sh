@@ -9,7 +9,8 @@ packages_test='libcmocka-dev python3 python3-pytest python3-pytest-xdist
 	python3-nacl iproute2
 	procps mandoc bpftool strace gnuplot-nox ethtool
 	systemd socat nftables nginx libnginx-mod-stream wrk iperf3 redis-tools
-	dnsmasq-base unbound bind9-dnsutils haproxy'
+	dnsmasq-base unbound bind9-dnsutils haproxy openssl
+	wireguard-go wireguard-tools ngtcp2-client ngtcp2-server'
 
 # ./run --syscalls watches the servers by it.
 packages_story=strace

@@ -42,12 +42,14 @@ def listens(port, host="127.0.0.1"):
 
 class Service:
     """A server in the foreground; stopped by its pid."""
+    as_root = False
 
-    def __init__(self, directory, name, *argv, port, argv0=None, says=None):
+    def __init__(self, directory, name, *argv, port, host="127.0.0.1",
+                 argv0=None, says=None):
         """It is up when it listens, or when its log says this."""
         self.directory, self.name = directory, name
         self.log_path = directory / f"{name}.log"
-        self.port, self.argv, self.argv0 = port, argv, argv0
+        self.host, self.port, self.argv, self.argv0 = host, port, argv, argv0
         self.says = says
         self.child = None
         harness.daemons.append(self)  # none outlives the session
@@ -66,14 +68,18 @@ class Service:
             self.child = subprocess.Popen(
                 [self.argv0 or found, *map(str, self.argv)],
                 executable=found, stdin=subprocess.DEVNULL, stdout=log,
-                stderr=log, cwd=self.directory, **nobody)
+                stderr=log, cwd=self.directory,
+                **({} if self.as_root else nobody))
 
         def ready():
             assert self.alive(), f"{self.name} ended:\n{self.log()}"
-            return self.says in self.log() if self.says else \
-                listens(self.port)
+            return self.is_up()
         harness.until(ready, f"{self.name} listens")
         return self
+
+    def is_up(self):
+        return self.says in self.log() if self.says else \
+            listens(self.port, self.host)
 
     def stop(self):
         if self.child is None:
@@ -164,29 +170,32 @@ def redis(directory):
                    port=port, argv0="redis-server")
 
 
-def iperf3(directory):
+def iperf3(directory, host="127.0.0.1"):
     port = harness.free_port()
-    return Service(place(directory, "iperf3"), "iperf3", "-s", "-B",
-                   "127.0.0.1", "-p", port, "--forceflush", port=port,
+    return Service(place(directory, "iperf3"), "iperf3", "-s", "-B", host,
+                   "-p", port, "--forceflush", port=port,
                    says="Server listening")
 
 
-def dnsmasq(directory, zone):
-    """Authoritative for story.test; `zone` are lines of its configuration."""
-    home, port = place(directory, "dnsmasq"), harness.free_port()
+def dnsmasq(directory, lines, host="127.0.0.1", name="dnsmasq"):
+    """It knows what these lines of its configuration say, and nothing else."""
+    home, port = place(directory, name), harness.free_port()
     return Service(home, "dnsmasq", "-k", "-C", place(
         home, "dnsmasq.conf", f"""\
 port={port}
-listen-address=127.0.0.1
+listen-address={host}
 bind-interfaces
 no-resolv
 no-hosts
 pid-file
 edns-packet-max=4096
-auth-server=ns.story.test,127.0.0.1
-auth-zone=story.test
-auth-peer=127.0.0.1
-""" + "\n".join(zone) + "\n"), port=port)
+""" + "\n".join(lines) + "\n"), port=port, host=host)
+
+
+def story_zone(records, host="127.0.0.1"):
+    """Lines that make it authoritative for these of story.test."""
+    return [f"auth-server=ns.story.test,{host}", "auth-zone=story.test",
+            "auth-peer=127.0.0.1", *records]
 
 
 def unbound(directory):

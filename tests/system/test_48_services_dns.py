@@ -8,7 +8,7 @@ import re
 
 import harness
 import pytest
-from services import command, dnsmasq, in_front, unbound
+from services import command, dnsmasq, in_front, story_zone, unbound
 
 MANY = [str(ipaddress.ip_address("198.51.100.1") + i) for i in range(150)]
 TEXT = [f"text-{i}" for i in range(40)]
@@ -19,7 +19,7 @@ def both(tmp_path):
     zone = ["host-record=one.story.test,192.0.2.1,2001:db8::1",
             *(f"host-record=many.story.test,{a}" for a in MANY),
             *(f'txt-record=text.story.test,"{t}"' for t in TEXT)]
-    with dnsmasq(tmp_path, zone) as origin, \
+    with dnsmasq(tmp_path, story_zone(zone)) as origin, \
             in_front(tmp_path, origin.port, "udp", "tcp") as proxy:
         yield proxy
 

@@ -51,6 +51,18 @@ close_world(struct world *w)
 		close(w->clients[i]);
 }
 
+/* On a busy machine loopback delivers a moment after send(2). */
+static void
+wait_for_one(const struct world *w)
+{
+	struct pollfd group[GROUP];
+
+	for (int i = 0; i < GROUP; i++)
+		group[i] =
+		    (struct pollfd){ .fd = w->group[i], .events = POLLIN };
+	assert_true(poll(group, GROUP, 10000) > 0);
+}
+
 /* Which of the group has it; it is taken. */
 static int
 who_has(struct world *w, size_t len)
@@ -58,6 +70,7 @@ who_has(struct world *w, size_t len)
 	static uint8_t got[65536];
 	int found = -1;
 
+	wait_for_one(w);
 	for (int i = 0; i < GROUP; i++) {
 		ssize_t n = recv(w->group[i], got, sizeof got, 0);
 

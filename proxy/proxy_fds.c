@@ -9,7 +9,7 @@
 #include "base/log.h"
 #include "proxy/udp.h"
 
-#define FDS_BESIDE 128 /* loops, log, files, pipes */
+#define FDS_BESIDE 128 /* loops, log, files */
 
 /* A proxy lives on descriptors: all that we may have. */
 void

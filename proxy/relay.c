@@ -10,6 +10,7 @@
 
 #define ROUNDS 8 /* moves of one direction before others get their turn */
 #define PIPES_KEPT 64 /* open while nobody uses them */
+#define SHY 256 /* wishes for a pipe that wait after one in vain */
 #define ROOM \
 	(8 * RELAY_CHUNK) /* what is held in a turn, and the next receive */
 #define LINE 64 /* bytes of the processor's cache */
@@ -40,6 +41,7 @@ struct relay_pool {
 	struct relay_pipe *open; /* with descriptors, unused */
 	struct relay_pipe *closed; /* without */
 	size_t open_count;
+	unsigned int shy;
 };
 
 /* ---- the pool ---- */
@@ -79,21 +81,38 @@ relay_pool_new(const struct relay_pool_config *config)
 	return NULL;
 }
 
+static void
+pipe_close(struct relay_pool *p, struct relay_pipe *pipe)
+{
+	close(pipe->in);
+	close(pipe->out);
+	pipe->next = p->closed;
+	p->closed = pipe;
+}
+
 void
 relay_pool_free(struct relay_pool *p)
 {
 	if (p == NULL)
 		return;
-	for (struct relay_pipe *pipe = p->open; pipe != NULL;
-	     pipe = pipe->next) {
-		close(pipe->in);
-		close(pipe->out);
-	}
+	relay_pool_spare(p);
 	if (p->buffers != NULL)
 		munmap(p->buffers, p->config.relays * RELAY_CHUNK);
 	free(p->returned);
 	free(p->pipes);
 	free(p);
+}
+
+void
+relay_pool_spare(struct relay_pool *p)
+{
+	while (p->open != NULL) {
+		struct relay_pipe *pipe = p->open;
+
+		p->open = pipe->next;
+		pipe_close(p, pipe);
+	}
+	p->open_count = 0;
 }
 
 /* There are as many as relays, so there is always one. */
@@ -116,13 +135,14 @@ buffer_return(struct relay_pool *p, uint8_t *buffer)
  * privilege no larger (pipe(7), pipe-user-pages-soft): those are no help.
  */
 static int
-pipe_open(struct relay_pipe *pipe)
+pipe_open(const struct relay_pool *p, struct relay_pipe *pipe)
 {
 	int fds[2];
 
 	if (pipe2(fds, O_CLOEXEC | O_NONBLOCK) != 0)
 		return -1;
-	if (fcntl(fds[1], F_SETPIPE_SZ, RELAY_PIPE) < RELAY_PIPE) {
+	if (fds[0] >= p->config.fd_most || fds[1] >= p->config.fd_most ||
+	    fcntl(fds[1], F_SETPIPE_SZ, RELAY_PIPE) < RELAY_PIPE) {
 		close(fds[0]);
 		close(fds[1]);
 		return -1;
@@ -143,8 +163,16 @@ pipe_take(struct relay_pool *p)
 		return pipe;
 	}
 	pipe = p->closed;
-	if (pipe == NULL || pipe_open(pipe) != 0)
+	if (pipe == NULL)
 		return NULL;
+	if (p->shy > 0) {
+		p->shy--;
+		return NULL;
+	}
+	if (pipe_open(p, pipe) != 0) {
+		p->shy = SHY;
+		return NULL;
+	}
 	p->closed = pipe->next;
 	return pipe;
 }
@@ -159,10 +187,7 @@ pipe_return(struct relay_pool *p, struct relay_pipe *pipe, bool empty)
 		p->open_count++;
 		return;
 	}
-	close(pipe->in);
-	close(pipe->out);
-	pipe->next = p->closed;
-	p->closed = pipe;
+	pipe_close(p, pipe);
 }
 
 /* ---- one direction ---- */

@@ -30,6 +30,7 @@ struct relay_pool; /* opaque */
 struct relay_pool_config {
 	size_t relays; /* no more than so many will have bytes waiting */
 	size_t pipes; /* in use at once; 0: never splice */
+	int fd_most; /* pipes have no descriptor from this one on */
 	uint64_t splice_after; /* bytes one way before splice takes over */
 };
 
@@ -56,6 +57,8 @@ enum relay_result {
 /* NULL with errno. Pages of buffers cost memory when they are first used. */
 struct relay_pool *relay_pool_new(const struct relay_pool_config *config);
 void relay_pool_free(struct relay_pool *p);
+/* Descriptors are short: closes pipes that nobody uses. */
+void relay_pool_spare(struct relay_pool *p);
 
 /* Bytes that go before those of `from` (a PROXY header): RELAY_CHUNK at most,
  * before the first move. */

@@ -438,10 +438,12 @@ session_begin(struct sessions *t, struct service *v, int fd,
 {
 	/* the lowest free number is the one that is given out */
 	t->no_fd = fd >= t->setup.fd_most;
-	if (t->no_fd)
+	if (t->no_fd) {
+		relay_pool_spare(t->pool);
 		refuse_full(t, v, fd, client, edge);
-	else
+	} else {
 		begin(t, v, fd, client, edge);
+	}
 	return !t->no_fd;
 }
 
@@ -453,6 +455,8 @@ sessions_new(const struct sessions_setup *setup)
 	const struct relay_pool_config pool = { .relays = 2 * setup->max,
 		.pipes =
 		    setup->max < PIPES_MAX ? 2 * setup->max : 2 * PIPES_MAX,
+		/* bulk is copied before a client is refused for it */
+		.fd_most = setup->fd_most - setup->fd_most / 4,
 		.splice_after = setup->splice_after };
 	struct sessions *t = calloc(1, sizeof *t);
 

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -35,11 +36,12 @@ open_path(struct path *p)
 }
 
 static void
-make_path(struct path *p, size_t pipes)
+make_path(struct path *p, size_t pipes, int fd_most)
 {
-	const struct relay_pool_config config = {
-		.relays = 2, .pipes = pipes, .splice_after = SPLICE_AFTER
-	};
+	const struct relay_pool_config config = { .relays = 2,
+		.pipes = pipes,
+		.fd_most = fd_most,
+		.splice_after = SPLICE_AFTER };
 
 	open_path(p);
 	p->pool = relay_pool_new(&config);
@@ -99,7 +101,7 @@ little_is_copied(void **state)
 	struct path p;
 
 	(void)state;
-	make_path(&p, 1);
+	make_path(&p, 1, INT_MAX);
 	assert_int_equal(move(&p), RELAY_DRAINED);
 	assert_int_equal(send(p.from[1], "hello", 5, 0), 5);
 	assert_int_equal(move(&p), RELAY_DRAINED);
@@ -116,7 +118,7 @@ what_is_put_goes_first(void **state)
 	struct path p;
 
 	(void)state;
-	make_path(&p, 1);
+	make_path(&p, 1, INT_MAX);
 	relay_put(&p.relay, p.pool, (const uint8_t *)"PROXY ", 6);
 	assert_int_equal(relay_waiting(&p.relay), 6);
 	assert_int_equal(send(p.from[1], "data", 4, 0), 4);
@@ -132,7 +134,7 @@ the_end_comes_after_the_last_byte(void **state)
 	struct path p;
 
 	(void)state;
-	make_path(&p, 1);
+	make_path(&p, 1, INT_MAX);
 	assert_int_equal(send(p.from[1], "bye", 3, 0), 3);
 	shutdown(p.from[1], SHUT_WR);
 	assert_int_equal(move(&p), RELAY_DRAINED);
@@ -147,7 +149,7 @@ a_writer_that_is_gone_fails(void **state)
 	struct path p;
 
 	(void)state;
-	make_path(&p, 1);
+	make_path(&p, 1, INT_MAX);
 	close(p.to[1]);
 	assert_int_equal(send(p.from[1], "x", 1, 0), 1);
 	errno = 0;
@@ -165,7 +167,7 @@ a_turn_holds_what_is_little(void **state)
 	struct path a, b;
 
 	(void)state;
-	make_path(&a, 1);
+	make_path(&a, 1, INT_MAX);
 	open_path(&b);
 	assert_int_equal(send(a.from[1], "one", 3, 0), 3);
 	assert_int_equal(send(b.from[1], "two", 3, 0), 3);
@@ -194,7 +196,7 @@ what_is_held_goes_first(void **state)
 	struct path p;
 
 	(void)state;
-	make_path(&p, 1);
+	make_path(&p, 1, INT_MAX);
 	for (const char *text = "ab"; *text != '\0'; text++) {
 		assert_int_equal(send(p.from[1], text, 1, 0), 1);
 		assert_int_equal(
@@ -216,7 +218,7 @@ the_room_is_bounded(void **state)
 	uint8_t block[20000] = { 0 };
 
 	(void)state;
-	make_path(&p, 0);
+	make_path(&p, 0, INT_MAX);
 	for (int i = 0; i < 2 * RELAY_HELD_MAX; i++) {
 		/* now so many that a turn has, now so much that it holds */
 		len = i < RELAY_HELD_MAX ? 1 : sizeof block;
@@ -243,7 +245,7 @@ what_is_not_taken_is_not_overwritten(void **state)
 	struct path slow, quick;
 
 	(void)state;
-	make_path(&slow, 0);
+	make_path(&slow, 0, INT_MAX);
 	open_path(&quick);
 	quick.pool = slow.pool;
 	while (send(slow.to[0], block, sizeof block, 0) > 0)
@@ -338,7 +340,7 @@ bulk_is_spliced(void **state)
 	struct path p;
 
 	(void)state;
-	make_path(&p, 2);
+	make_path(&p, 2, INT_MAX);
 	assert_true(carry(&p, 4u << 20));
 	close_path(&p);
 }
@@ -349,8 +351,32 @@ bulk_is_copied_where_there_is_no_pipe(void **state)
 	struct path p;
 
 	(void)state;
-	make_path(&p, 0);
+	make_path(&p, 0, INT_MAX);
 	assert_false(carry(&p, 4u << 20));
+	close_path(&p);
+	make_path(&p, 2, STDERR_FILENO); /* descriptors are short */
+	assert_false(carry(&p, 4u << 20));
+	close_path(&p);
+}
+
+static void
+pipes_in_nobodys_use_are_spared(void **state)
+{
+	struct path p;
+	int before, after;
+
+	(void)state;
+	make_path(&p, 2, INT_MAX);
+	before = dup(STDERR_FILENO);
+	assert_true(carry(&p, 4u << 20));
+	relay_pool_spare(p.pool);
+	after = dup(STDERR_FILENO);
+	assert_int_equal(after, before + 1); /* the lowest free number again */
+	close(before);
+	close(after);
+	leave_path(&p);
+	open_path(&p);
+	assert_true(carry(&p, 4u << 20));
 	close_path(&p);
 }
 
@@ -379,7 +405,7 @@ a_dropped_pipe_leaves_nothing_behind(void **state)
 	struct path p;
 
 	(void)state;
-	make_path(&p, 1);
+	make_path(&p, 1, INT_MAX);
 	for (int i = 0; i < 4; i++) {
 		fill_the_pipe(&p);
 		leave_path(&p);
@@ -399,7 +425,7 @@ buffers_come_back(void **state)
 	struct path p;
 
 	(void)state;
-	make_path(&p, 0);
+	make_path(&p, 0, INT_MAX);
 	for (int i = 0; i < 1000; i++) { /* the pool has two */
 		relay_put(&a, p.pool, &byte, 1);
 		relay_put(&b, p.pool, &byte, 1);
@@ -416,7 +442,7 @@ no_more_than_asked_is_received(void **state)
 	struct path p;
 
 	(void)state;
-	make_path(&p, 1);
+	make_path(&p, 1, INT_MAX);
 	assert_int_equal(send(p.from[1], "hello", 5, 0), 5);
 	assert_int_equal(move_some(&p, 0), RELAY_TURN);
 	assert_int_equal(p.relay.bytes, 0);
@@ -437,7 +463,7 @@ what_waits_needs_no_leave(void **state)
 	struct path p;
 
 	(void)state;
-	make_path(&p, 1);
+	make_path(&p, 1, INT_MAX);
 	relay_put(&p.relay, p.pool, (const uint8_t *)"PROXY ", 6);
 	assert_int_equal(send(p.from[1], "data", 4, 0), 4);
 	assert_int_equal(move_some(&p, 0), RELAY_TURN);
@@ -456,7 +482,7 @@ bulk_is_received_by_portions(void **state)
 	struct path p;
 
 	(void)state;
-	make_path(&p, 1);
+	make_path(&p, 1, INT_MAX);
 	while (passed < 16 * sizeof block) {
 		while (send(p.from[1], block, sizeof block, MSG_DONTWAIT) > 0)
 			continue;
@@ -486,6 +512,7 @@ main(void)
 		cmocka_unit_test(what_is_not_taken_is_not_overwritten),
 		cmocka_unit_test(bulk_is_spliced),
 		cmocka_unit_test(bulk_is_copied_where_there_is_no_pipe),
+		cmocka_unit_test(pipes_in_nobodys_use_are_spared),
 		cmocka_unit_test(a_dropped_pipe_leaves_nothing_behind),
 		cmocka_unit_test(buffers_come_back),
 		cmocka_unit_test(no_more_than_asked_is_received),

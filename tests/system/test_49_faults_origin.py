@@ -1,13 +1,16 @@
 """l4proxyd when its origins fail under load: killed, deaf, gone."""
+import collections
 import contextlib
+import os
+import pathlib
 import subprocess
 import sys
 import threading
 
 import harness
 import pytest
-from proxyharness import (Controlled, application, connect, is_turned_away,
-                          try_connect, works)
+from proxyharness import (Controlled, Origin, application, connect,
+                          is_turned_away, read_all, try_connect, works)
 from services import in_front
 from udporigin import UdpOrigin
 
@@ -229,3 +232,48 @@ def test_a_crowd_of_connections_leaves_some_to_others(tmp_path, origin):
             for c in crowd:
                 c.close()
             harness.until(lambda: works(port), "it serves again")
+
+
+def open_files(pid):
+    """How many descriptors it has of each kind."""
+    kinds = collections.Counter()
+    for fd in pathlib.Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(OSError):  # closed meanwhile
+            kinds[os.readlink(fd).split(":")[0]] += 1
+    return kinds
+
+
+def test_pipes_of_bulk_leave_some_to_others(tmp_path, origin):
+    """Slow readers of bulk: with a pipe each nobody else would be served."""
+    bulk = bytes(range(256)) * (32 << 10)
+
+    def send(connection):
+        with connection:
+            connection.sendall(bulk)
+    with UdpOrigin() as udp, Origin(send) as sender:
+        port, small = harness.free_port(), harness.free_port()
+        apps = [application(port, sender, name="bulk"),
+                application(small, origin(), name="small"),
+                {"name": "flows", "protocol": f"udp/{port}",
+                 "edge_ips": "127.0.0.1",
+                 "origin_direct": f"udp://127.0.0.1:{udp.port}"}]
+        with Controlled(tmp_path, apps, workers=1,
+                        prefix=("prlimit", "--nofile=200:200")) as p, \
+                contextlib.ExitStack() as held:
+            slow = [held.enter_context(connect(port, rcvbuf=8192))
+                    for _ in range(5)]
+            harness.until(lambda: open_files(p.pid)["pipe"] >= 10,
+                          "bulk waits in pipes")
+            slow += [held.enter_context(connect(port, rcvbuf=8192))
+                     for _ in range(35)]
+            harness.until(
+                lambda: all(r["origin_bytes"] > 1 << 17 for r in
+                            p.rows("sessions", "--app", "bulk")),
+                "all have had what is copied first")
+            for i in range(10):
+                assert works(small)
+                c = held.enter_context(harness.Udp("127.0.0.1", port))
+                assert c.ask(b"%d" % i) == b"%d" % i
+            assert "no descriptor" not in p.log()
+            for c in slow:
+                assert read_all(c) == bulk

@@ -1,7 +1,6 @@
 """Many live UDP flows, for bench/proxy.py: what a round trip costs beside few
 flows, and what a flow costs of memory, all that is set aside for it counted."""
 import os
-import statistics
 import sys
 
 import bench

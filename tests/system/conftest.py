@@ -1,12 +1,15 @@
 """Fixtures of the system stories, and the rule that a skip is not a pass."""
+import contextlib
 import os
 import subprocess
 
 import harness
 import pytest
-from proxyharness import L4proxyd, Origin, application, echo
+from dnsharness import Named, tell
+from fakedns import FakeDns
+from proxyharness import Controlled, L4proxyd, Origin, application, echo
 from street import Street
-from udporigin import UdpOrigin
+from udporigin import UdpOrigin, udp_application
 
 not_run = []
 
@@ -145,6 +148,62 @@ def origin():
 
 
 @pytest.fixture
+def tcp():
+    """A TCP server that echoes."""
+    with Origin(echo) as o:
+        yield o
+
+
+@pytest.fixture
+def controlled(tmp_path):
+    """controlled(application…, key=value…) -> a running daemon with a control
+    socket; all are stopped cleanly."""
+    running = []
+
+    def make(*applications, **more):
+        made = Controlled(tmp_path, list(applications),
+                          name=f"l4proxyd-{len(running)}", **more)
+        running.append(made)
+        return made.start()
+    yield make
+    for made in running:
+        made.stop()
+
+
+@pytest.fixture
+def dns():
+    server = FakeDns()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def origins():
+    """origins(n) -> n TCP servers at 127.0.0.2 and up on one port, each of
+    which says its address, then echoes."""
+    with contextlib.ExitStack() as stack:
+        def make(n, port=None):
+            port = port or harness.free_port()
+            return [stack.enter_context(Origin(
+                tell(f"127.0.0.{i + 2}"), f"127.0.0.{i + 2}", port))
+                for i in range(n)]
+        yield make
+
+
+@pytest.fixture
+def dns_proxy(tmp_path, dns):
+    """dns_proxy(origin port or None, key=value…) -> a running daemon that has
+    asked for its origin's name; it is stopped cleanly."""
+    with contextlib.ExitStack() as stack:
+        def make(port, wait=True, **rules):
+            p = stack.enter_context(Named(tmp_path, dns, port, **rules))
+            if wait:
+                p.wait_resolved()
+            return p
+        yield make
+
+
+@pytest.fixture
 def udp_proxy(tmp_path):
     """udp_proxy(serve, key=value…) -> a daemon with one application of UDP, and
     its origin; both are stopped cleanly."""
@@ -153,8 +212,7 @@ def udp_proxy(tmp_path):
     def make(serve=lambda d: [d.data], daemon=None, **rules):
         o = UdpOrigin(serve)
         port = harness.free_port()
-        app = {"name": "story", "protocol": f"udp/{port}",
-               "edge_ips": "127.0.0.1", "origin_direct": o.url(), **rules}
+        app = udp_application(port, o, **rules)
         p = L4proxyd(tmp_path, [app], name=f"l4proxyd-{len(running)}",
                      drain_s=0, **(daemon or {}))
         p.port, p.app = port, app

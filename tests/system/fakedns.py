@@ -10,6 +10,7 @@ import harness
 TYPES = {"A": 1, "CNAME": 5, "AAAA": 28, "SRV": 33}
 NAMES = {number: name for name, number in TYPES.items()}
 SERVFAIL, NXDOMAIN, REFUSED = 2, 3, 5
+SILENCE = -1  # instead of an rcode: no answer
 UDP_MAX = 1232
 
 
@@ -39,7 +40,7 @@ def encode_data(kind, data):
 class FakeDns:
     """`records` by (name, type); a name that has some type is there for the
     others too, without data. `rcode` by name, or by None for all names, is
-    said instead; the number -1 is silence. `truncate`: UDP says "ask by TCP".
+    said instead. `truncate`: UDP says "ask by TCP".
     """
 
     def __init__(self, address="127.0.0.1", port=0):

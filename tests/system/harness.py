@@ -67,6 +67,12 @@ def run(program, *argv, check=True, timeout_s=60, **more):
     return p
 
 
+def sanitized(program):
+    """Whether it keeps what is freed, and mlock(2) does nothing for it."""
+    image = (BUILD / program).read_bytes()
+    return b"__asan_init" in image or b"__tsan_init" in image
+
+
 CLONE_NEWNET = 0x40000000
 PR_SET_THP_DISABLE = 41
 libc = ctypes.CDLL(None, use_errno=True)

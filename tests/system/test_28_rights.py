@@ -71,8 +71,7 @@ def test_keyholder_is_in_an_empty_network_namespace(pair):
                           "ip6gre0"}
 
 
-# The sanitizers make mlock(2) do nothing.
-SANITIZED = b"__asan_init" in (harness.BUILD / "roughtimed").read_bytes()
+SANITIZED = harness.sanitized("roughtimed")
 
 
 def test_secrets_are_in_locked_memory(pair):

@@ -18,7 +18,7 @@ from proxyharness import (L4proxyd, Origin, application, blackhole, connect,
                           try_connect, works)
 
 MIB = 1 << 20
-SANITIZED = b"__asan_init" in (harness.BUILD / "l4proxyd").read_bytes()
+SANITIZED = harness.sanitized("l4proxyd")
 
 
 # -- the ways of an orderly session ------------------------------------------

@@ -1,24 +1,14 @@
 """l4proxyd over UDP: what goes through, whose it is, and how a flow ends."""
-import concurrent.futures
-import select
 import signal
 import socket
-import struct
 import time
 
 import harness
 import pytest
 from proxyharness import L4proxyd
-from udporigin import UdpOrigin, read_simple, read_v2
+from udporigin import UdpOrigin, read_simple, read_v2, udp_application
 
 FAR_S = 0.3  # how long nothing must come before it counts as nothing
-
-
-def application(port, *origins, name="story", edge="127.0.0.1", **more):
-    return {"name": name, "protocol": f"udp/{port}", "edge_ips": edge,
-            "origin_direct": [o.url() if isinstance(o, UdpOrigin)
-                              else f"udp://127.0.0.1:{o}" for o in origins],
-            **more}
 
 
 @pytest.fixture(params=["sockets", "kernel"])
@@ -29,9 +19,10 @@ def proxy(tmp_path, request):
     path = "off" if request.param == "sockets" else "auto"
 
     def make(*origins, daemon=None, **rules):
+        six = rules.get("edge_ips") == "::1"
         port = rules.pop("port", None) or harness.free_port(
-            socket.AF_INET6 if rules.get("edge") == "::1" else socket.AF_INET)
-        app = application(port, *origins, **{"fast_path": path, **rules})
+            socket.AF_INET6 if six else socket.AF_INET)
+        app = udp_application(port, *origins, **{"fast_path": path, **rules})
         made = L4proxyd(tmp_path, [app], name=f"l4proxyd-{len(running)}",
                         **{"drain_s": 0, **(daemon or {})})
         made.port, made.app = port, app
@@ -176,7 +167,7 @@ def test_joined_replies_come_apart_at_the_client(proxy, origin, client):
 
 def test_replies_leave_from_the_address_that_was_asked(proxy, origin, client):
     o = origin(port_of_peer)
-    p = proxy(o, edge="all")
+    p = proxy(o, edge_ips="all")
     # Connected clients: they see only what comes from where they sent to.
     ports = {client(p, f"127.0.0.{n}", source="127.0.0.1").ask(b"?")
              for n in range(1, 9)}
@@ -196,7 +187,7 @@ def test_replies_leave_from_the_address_that_was_asked(proxy, origin, client):
 
 
 def test_ipv6_edge_to_ipv4_origin(proxy, origin, client):
-    p = proxy(origin(), edge="::1")
+    p = proxy(origin(), edge_ips="::1")
     assert client(p, "::1").ask(b"six") == b"six"
 
 
@@ -214,7 +205,7 @@ def test_a_range_of_ports_keeps_its_offset(proxy, origin, client, tmp_path):
     edge = harness.free_port()
     while not edge & 3 == 0:
         edge = harness.free_port()
-    app = application(f"{edge}-{edge + 2}", base)
+    app = udp_application(f"{edge}-{edge + 2}", base)
     app["origin_direct"] = [f"udp://127.0.0.1:{base}-{base + 2}"]
     with L4proxyd(tmp_path, [app], drain_s=0) as p:
         for n, o in enumerate(origins):
@@ -294,7 +285,7 @@ def headers(origin_seen, read):
                                          ("::1", "six")])
 def test_v2_on_each_datagram(proxy, origin, client, host, family):
     o = origin()
-    p = proxy(o, edge=host, proxy_protocol="v2")
+    p = proxy(o, edge_ips=host, proxy_protocol="v2")
     c = client(p, host)
     me = c.socket.getsockname()[:2]
     for data in (b"a", b"", b"ccc"):
@@ -324,7 +315,7 @@ def test_simple_both_ways(proxy, origin, client):
         h = read_simple(d.data)
         return [h.rest, d.data[:37], d.data[:38] + h.rest * 2]
     o = origin(serve)
-    p = proxy(o, proxy_protocol="simple", edge="all")
+    p = proxy(o, proxy_protocol="simple", edge_ips="all")
     c = client(p, "127.0.0.6", source="127.0.0.2")
     for data in (b"x", b"yz", b""):
         assert c.ask(data) == data * 2
@@ -345,7 +336,7 @@ def test_simple_both_ways(proxy, origin, client):
 
 def test_firewall(proxy, origin, client):
     o = origin()
-    p = proxy(o, ip_firewall={"deny": ["127.0.0.2"]}, edge="ipv4")
+    p = proxy(o, ip_firewall={"deny": ["127.0.0.2"]}, edge_ips="ipv4")
     bad, good = client(p, source="127.0.0.2"), client(p, source="127.0.0.3")
     for _ in range(50):
         bad.send(b"let me in")
@@ -389,14 +380,14 @@ def test_limit_of_bytes(proxy, origin, client):
 def test_reload_keeps_flows(proxy, origin, client):
     old, new = origin(lambda d: [b"old"]), origin(lambda d: [b"new"])
     p = proxy(old)
-    other = application(harness.free_port(), old, name="other")
+    other = udp_application(harness.free_port(), old, name="other")
     before = client(p)
     assert before.ask(b"?") == b"old"
     # Another application beside it: nothing changes for this one.
     assert p.reload([p.app, other]) == "reloaded"
     assert before.ask(b"?") == b"old"
     # Another origin: flows stay where they are, new ones go there.
-    assert p.reload([application(p.port, new)]) == "reloaded"
+    assert p.reload([udp_application(p.port, new)]) == "reloaded"
     after = client(p)
     assert (before.ask(b"?"), after.ask(b"?")) == (b"old", b"new")
     assert len({d.peer for d in old.seen}) == 1
@@ -406,7 +397,7 @@ def test_reload_keeps_flows(proxy, origin, client):
 def test_a_removed_application_drains(proxy, origin, client):
     o = origin()
     p = proxy(o, daemon={"drain_s": 2})
-    other = application(harness.free_port(), o, name="other")
+    other = udp_application(harness.free_port(), o, name="other")
     c = client(p)
     assert c.ask(b"1") == b"1"
     assert p.reload([other]) == "reloaded"
@@ -441,7 +432,7 @@ def test_a_removed_application_comes_back_while_it_drains(
     """The port is its flows', not somebody else's: no bind in vain."""
     o = origin(port_of_peer)
     p = proxy(o, daemon={"drain_s": 300})
-    other = application(harness.free_port(), o, name="other")
+    other = udp_application(harness.free_port(), o, name="other")
     early = client(p)
     flow = early.ask(b"1")
     for n in range(3):

@@ -10,7 +10,7 @@ import harness
 import pytest
 from proxyharness import (L4proxyd, Origin, application, connect, echo, idle,
                           is_turned_away, read_exactly)
-from udporigin import UdpOrigin
+from udporigin import UdpOrigin, udp_application
 
 TCP = {"type": "tcp", "interval_s": 1, "timeout_s": 1, "rise": 2, "fall": 2}
 
@@ -157,12 +157,6 @@ def test_all_down_and_refuse(proxy, origin):
 
 
 # -- UDP -----------------------------------------------------------------------
-
-
-def udp_application(edge_port, *origins, **more):
-    return {"name": "story", "protocol": f"udp/{edge_port}",
-            "edge_ips": ["127.0.0.1"],
-            "origin_direct": [o.url() for o in origins], **more}
 
 
 UDP = {**TCP, "type": "udp-expect", "send": "\\x12\\x34ping",

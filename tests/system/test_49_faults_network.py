@@ -1,7 +1,6 @@
 """l4proxyd when the network fails: hosts that vanish, routes that lead
 nowhere. A client, the proxy and two origins, each in a namespace."""
 import subprocess
-import threading
 import time
 
 import harness

@@ -12,7 +12,7 @@ import pytest
 from proxyharness import (Controlled, Origin, application, connect,
                           is_turned_away, read_all, try_connect, works)
 from services import in_front
-from udporigin import UdpOrigin
+from udporigin import UdpOrigin, udp_application
 
 CLIENTS = 40
 
@@ -214,9 +214,7 @@ def test_a_crowd_of_connections_leaves_some_to_others(tmp_path, origin):
     with UdpOrigin() as udp:
         port = harness.free_port()
         apps = [application(port, origin(), name="crowded"),
-                {"name": "flows", "protocol": f"udp/{port}",
-                 "edge_ips": "127.0.0.1",
-                 "origin_direct": f"udp://127.0.0.1:{udp.port}"}]
+                udp_application(port, udp, name="flows")]
         with Controlled(tmp_path, apps, workers=1,
                         prefix=("prlimit", "--nofile=400:400")) as p:
             crowd = [c for c in (try_connect(port) for _ in range(400)) if c]

@@ -57,6 +57,15 @@ class UdpOrigin:
         return f"udp://{host}:{self.port}"
 
 
+def udp_application(port, *origins, name="story", **more):
+    """An application on loopback; origins are UdpOrigin objects or ports."""
+    return {"name": name, "protocol": f"udp/{port}",
+            "edge_ips": ["127.0.0.1"],
+            "origin_direct": [o.url() if isinstance(o, UdpOrigin)
+                              else f"udp://127.0.0.1:{o}" for o in origins],
+            **more}
+
+
 def read_v2(data):
     """PROXY v2 for UDP, from its specification (section 2.2)."""
     assert data[:12] == MAGIC_V2, data[:16]

@@ -50,6 +50,12 @@ def tmp_path(tmp_path_factory):
     return harness.new_directory(tmp_path_factory, "story")
 
 
+@pytest.fixture
+def in_tmp(tmp_path, monkeypatch):
+    """Programs of the story run in its directory."""
+    monkeypatch.chdir(tmp_path)
+
+
 @pytest.fixture(scope="session")
 def identity(tmp_path_factory):
     return harness.Identity(

@@ -3,26 +3,22 @@ speak, or lying, late, silent and broken in the way a test asks for. They are
 made of the oracle and share no code with the programs.
 """
 import base64
-import os
-import pathlib
 import select
 import socket
 import subprocess
 import threading
-import time
 
 from nacl.signing import SigningKey
 
+import harness
 import oracle
-from harness import free_port
 
-BUILD = pathlib.Path(os.environ.get("BUILD", "build")).resolve()
 HOUR_US = 3600 * 10**6
 
 
 def roughtime(*args, timeout=60, **kwargs):
     """One run of the client: (exit status, stdout, stderr)."""
-    r = subprocess.run([BUILD / "roughtime", *map(str, args)],
+    r = subprocess.run([harness.BUILD / "roughtime", *map(str, args)],
                        capture_output=True, timeout=timeout, text=True,
                        **kwargs)
     return r.returncode, r.stdout, r.stderr
@@ -53,7 +49,7 @@ class FakeServer:
         self.udp = self.tcp = None
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self.tcp_listener = socket.socket(family, socket.SOCK_STREAM)
-        self.port = free_port(family)
+        self.port = harness.free_port(family)
         self.tcp_listener.bind((host, self.port))
         self.udp_socket = socket.socket(family, socket.SOCK_DGRAM)
         if udp:
@@ -174,31 +170,12 @@ def value_at(reply, name):
     return reply.index(value)
 
 
-class Daemon:
-    """Our own server without a configuration file; a context manager."""
+class Daemon(harness.Roughtimed):
+    """Our own server without a configuration file."""
 
     def __init__(self, directory, *args):
-        key = directory / "main.key"
-        subprocess.run([BUILD / "roughtime-keys", "generate", "-o", key],
-                       check=True, capture_output=True)
-        self.key = subprocess.run(
-            [BUILD / "roughtime-keys", "public", key], check=True,
-            capture_output=True, text=True).stdout.strip()
-        self.port = free_port()
+        identity = harness.Identity(directory)
+        self.key, self.port = identity.public_text, harness.free_port()
         self.address = f"127.0.0.1:{self.port}"
-        self.log = directory / "daemon.log"
-        self.command = [BUILD / "roughtimed", "-k", key, "-l", self.address,
-                        *args]
-
-    def __enter__(self):
-        with open(self.log, "wb") as to:
-            self.process = subprocess.Popen(self.command, stderr=to)
-        end = time.monotonic() + 20
-        while "hash: " not in self.log.read_text():
-            assert time.monotonic() < end, self.log.read_text()
-            time.sleep(0.02)
-        return self
-
-    def __exit__(self, *unused):
-        self.process.terminate()
-        assert self.process.wait(20) == 0, self.log.read_text()
+        super().__init__(directory, argv=["-k", identity.path, "-l",
+                                          self.address, *args])

@@ -9,8 +9,9 @@ import time
 
 import pytest
 
+import harness
 import oracle
-from fakeserver import Daemon, FakeServer, flip, free_port, roughtime, value_at
+from fakeserver import Daemon, FakeServer, flip, roughtime, value_at
 
 OTHER_KEY = base64.b64encode(oracle.public_of(b"\2" * 32)).decode()
 NAMES = {"rfc": "rfc10049"}  # ours for the oracle's
@@ -220,7 +221,7 @@ def test_version_that_was_not_offered():
 
 def test_nobody_listens():
     start = time.monotonic()
-    rc, out, err = roughtime("query", f"127.0.0.1:{free_port()}", OTHER_KEY)
+    rc, out, err = roughtime("query", f"127.0.0.1:{harness.free_port()}", OTHER_KEY)
     assert rc == 2
     assert "UDP: refused" in err and "TCP: connection refused" in err
     assert time.monotonic() - start < 5, "no need to wait for the timeout"

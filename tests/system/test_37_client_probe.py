@@ -4,8 +4,9 @@ import json
 import socket
 import time
 
+import harness
 import oracle
-from fakeserver import Daemon, FakeServer, flip, free_port, roughtime, value_at
+from fakeserver import Daemon, FakeServer, flip, roughtime, value_at
 
 OTHER_KEY = base64.b64encode(oracle.public_of(b"\2" * 32)).decode()
 ALL = [v.name for v in oracle.VERSIONS]
@@ -80,7 +81,7 @@ def test_invalid_says_why():
 
 
 def test_nobody_listens():
-    facts, lines = probe(f"127.0.0.1:{free_port()}", status=2)
+    facts, lines = probe(f"127.0.0.1:{harness.free_port()}", status=2)
     assert facts["fault"] == "refused"
     assert {p["outcome"] for p in lines.values()} == {"refused"}
     assert "nobody listens" in facts["reason"]

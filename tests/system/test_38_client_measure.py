@@ -7,18 +7,13 @@ import struct
 
 import pytest
 
+import harness
 import oracle
-from fakeserver import FakeServer, flip, free_port, roughtime, value_at
+from fakeserver import FakeServer, flip, roughtime, value_at
 
 VECTORS = pathlib.Path(__file__).resolve().parents[1] / "vectors"
 DAY = 86400
-
-
-@pytest.fixture(autouse=True)
-def in_tmp(tmp_path, monkeypatch):
-    monkeypatch.setenv("BUILD", str(pathlib.Path(
-        __import__("fakeserver").BUILD)))
-    monkeypatch.chdir(tmp_path)
+pytestmark = pytest.mark.usefixtures("in_tmp")
 
 
 def seed(i):
@@ -159,7 +154,7 @@ def test_others_stand_in_for_the_dead():
     with servers({}, {}, {}) as alive:
         dead = [dict(entry(alive[0], f"dead {i}"), publicKey=base64.b64encode(
             oracle.public_of(seed(100 + i))).decode(), addresses=[
-                {"protocol": "udp", "address": f"127.0.0.1:{free_port()}"}])
+                {"protocol": "udp", "address": f"127.0.0.1:{harness.free_port()}"}])
                 for i in range(2)]
         write_list(*dead, *(entry(s, f"alive {i}")
                             for i, s in enumerate(alive)))
@@ -171,7 +166,7 @@ def test_too_few_answer():
     with servers({}, {}) as (a, b):
         gone = dict(entry(a, "gone"), publicKey=base64.b64encode(
             oracle.public_of(seed(9))).decode(), addresses=[
-                {"protocol": "tcp", "address": f"127.0.0.1:{free_port()}"}])
+                {"protocol": "tcp", "address": f"127.0.0.1:{harness.free_port()}"}])
         write_list(entry(a, "A"), entry(b, "B"), gone)
         facts = measure(status=2)
     assert facts["servers_complete"] == 2 and facts["servers_wanted"] == 3

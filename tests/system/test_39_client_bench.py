@@ -6,7 +6,8 @@ import threading
 
 import pytest
 
-from fakeserver import Daemon, FakeServer, flip, free_port, roughtime, value_at
+import harness
+from fakeserver import Daemon, FakeServer, flip, roughtime, value_at
 
 
 def bench(address, *args, status=0):
@@ -118,9 +119,9 @@ def test_an_echo_that_lies():
 
 
 def test_nobody_answers():
-    f = bench(f"127.0.0.1:{free_port()}", status=2)
+    f = bench(f"127.0.0.1:{harness.free_port()}", status=2)
     assert f["received"] == 0
-    f = bench(f"127.0.0.1:{free_port()}", "--tcp", status=2)
+    f = bench(f"127.0.0.1:{harness.free_port()}", "--tcp", status=2)
     assert f["received"] == 0
 
 

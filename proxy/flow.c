@@ -11,7 +11,9 @@
 #define CAPACITY_MAX (1u << 24)
 #define WHEEL_SLOTS 4096u /* of FLOW_TICK_MS: 65 s; longer waits go round */
 #define EXPIRE_VISITS 1024u /* flows looked at in one flow_expire() */
-#define EVICT_LOOKS 16u /* flows compared when one with replies must go */
+#define EVICT_LOOKS 64u /* flows compared when one with replies must go */
+#define EVICT_PART 16u /* of the table at most goes at a time */
+#define QUIET_MS 1000u /* and of more than one those idle for so long */
 
 /*
  * Indices instead of pointers: half the size, and one array to allocate. A
@@ -333,45 +335,61 @@ flow_close(struct flow_table *t, struct flow *f, enum status status)
 	t->count--;
 }
 
+static int
+compare_expiry(const void *a, const void *b)
+{
+	const struct flow *const *x = a, *const *y = b;
+
+	return ((*x)->expires_ms > (*y)->expires_ms) -
+	    ((*x)->expires_ms < (*y)->expires_ms);
+}
+
+static size_t
+evict_most(const struct flow_table *t)
+{
+	uint32_t part = t->capacity / EVICT_PART;
+
+	return part < EVICT_LOOKS ? part : EVICT_LOOKS;
+}
+
 /*
  * The list with replies is by the first reply, not by the last datagram (no
  * list moves on the packet path): of its first few the one idle the longest
- * goes, the others get a second chance behind the rest.
+ * goes, and the others that are quiet. More than one, as newcomers have no
+ * reply yet and give way to each other: in a single place none would live to
+ * see it. The rest gets a second chance at the end.
  */
-static struct flow *
-idlest_replied(struct flow_table *t)
+static void
+evict_replied(struct flow_table *t, uint64_t now_ms)
 {
-	struct flow *looked[EVICT_LOOKS], *worst;
+	struct flow *looked[EVICT_LOOKS];
 	uint32_t n = 0, i = t->age[true].oldest;
 
 	for (; n < EVICT_LOOKS && i != NONE; i = t->flows[i].age_next)
 		judge(t, looked[n++] = &t->flows[i]);
-	if (n == 0)
-		return NULL;
-	worst = looked[0];
-	for (uint32_t k = 1; k < n; k++)
-		if (looked[k]->expires_ms < worst->expires_ms)
-			worst = looked[k];
+	qsort(looked, n, sizeof(struct flow *), compare_expiry);
 	for (uint32_t k = 0; k < n; k++) {
+		bool quiet = flow_active_ms(looked[k]) + QUIET_MS <= now_ms;
+
+		if (k == 0 || (k < evict_most(t) && quiet)) {
+			flow_close(t, looked[k], STATUS_UNAVAILABLE);
+			continue;
+		}
 		age_remove(t, looked[k]);
 		age_append(t, looked[k]);
 	}
-	return worst;
 }
 
 static bool
-evict(struct flow_table *t, bool may_evict_replied)
+evict(struct flow_table *t, uint64_t now_ms, bool may_evict_replied)
 {
-	struct flow *f = NULL;
+	uint32_t oldest = t->age[false].oldest;
 
-	if (t->age[false].oldest != NONE)
-		f = &t->flows[t->age[false].oldest];
+	if (oldest != NONE)
+		flow_close(t, &t->flows[oldest], STATUS_UNAVAILABLE);
 	else if (may_evict_replied)
-		f = idlest_replied(t);
-	if (f == NULL)
-		return false;
-	flow_close(t, f, STATUS_UNAVAILABLE);
-	return true;
+		evict_replied(t, now_ms);
+	return t->free != NONE;
 }
 
 struct flow *
@@ -382,7 +400,7 @@ flow_add(struct flow_table *t, const struct addr *client,
 	struct flow *f;
 	uint32_t i;
 
-	if (t->free == NONE && !evict(t, may_evict_replied))
+	if (t->free == NONE && !evict(t, now_ms, may_evict_replied))
 		return NULL;
 	i = t->free;
 	f = &t->flows[i];

@@ -1,8 +1,8 @@
 /*
  * The UDP flow table of one worker: bounded, allocated at start, keyed by
  * SipHash of (client, edge address and port). Expiry by a timer wheel.
- * Eviction when full: the oldest flow that never had a reply; a flow that has
- * had replies gives way only when no other kind exists. Pure: time comes in.
+ * Eviction when full: the oldest flow that never had a reply; flows that have
+ * had replies give way only when no other kind exists. Pure: time comes in.
  */
 #ifndef PROXY_FLOW_H
 #define PROXY_FLOW_H

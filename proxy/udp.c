@@ -529,6 +529,7 @@ udp_worker_new(const struct udp_setup *setup)
 	if (w == NULL)
 		return NULL;
 	w->setup = *setup;
+	memset(w->via, 0xff, sizeof w->via); /* DGRAMS_NONE */
 	ev_init(&w->tick, tick_event);
 	w->tick.repeat = TICK_S;
 	ev_check_init(&w->gathered, gathered_event);

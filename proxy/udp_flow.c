@@ -308,7 +308,7 @@ udp_flow_fault(struct udp_worker *w, struct flow *f, int error)
 /* --- ending --- */
 
 static void
-count_end(const struct udp_worker *w, const struct flow *f, enum status status)
+count_end(struct udp_worker *w, const struct flow *f, enum status status)
 {
 	struct tally *t = udp_tally_of(w, service_of(w, f));
 
@@ -317,6 +317,29 @@ count_end(const struct udp_worker *w, const struct flow *f, enum status status)
 	tally_duration(t, (w->now_ms - f->born_ms) * 1000);
 	if (status == STATUS_UNAVAILABLE)
 		tally_add(t, TALLY_EVICTED, 1);
+	if (status == STATUS_UNAVAILABLE && f->replied)
+		log_limited(&w->full, LOG_LEVEL_WARNING,
+		    "udp: all flows have had replies, and those idle the "
+		    "longest give way: raise udp_flows, lower idle_timeout_s, "
+		    "or say udp.responses");
+}
+
+/* What waits in slots belongs to nobody now. */
+static void
+forget_datagrams(struct udp_worker *w, const struct flow *f)
+{
+	struct tally *t = udp_tally_of(w, service_of(w, f));
+	uint32_t index = flow_index(w->table, f);
+
+	for (unsigned int i = 0; i < w->d->count; i++) {
+		if (w->d->at[i].owner != index)
+			continue;
+		tally_add(t,
+		    w->via[i] == DGRAMS_NONE ? TALLY_DROP_NO_FLOW
+					     : TALLY_DROP_TO_CLIENT,
+		    dgrams_held(&w->d->at[i]));
+		w->d->at[i].owner = w->via[i] = DGRAMS_NONE;
+	}
 }
 
 void
@@ -326,10 +349,7 @@ udp_flow_closed(void *context, struct flow *f, enum status status)
 	uint32_t index = flow_index(w->table, f);
 	struct udp_side *s = &w->sides[index];
 
-	/* What waits in slots belongs to nobody now. */
-	for (unsigned int i = 0; i < w->d->count; i++)
-		if (w->d->at[i].owner == index)
-			w->d->at[i].owner = w->via[i] = DGRAMS_NONE;
+	forget_datagrams(w, f);
 	udp_fast_end(w, f);
 	tell(w, f, EVENT_DISCONNECT, status);
 	count_end(w, f, status);

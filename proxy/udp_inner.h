@@ -89,7 +89,7 @@ struct udp_worker {
 	uint64_t service_ends_ns; /* the first end of a service; 0: none */
 	_Atomic bool lingers; /* a listener that is draining has flows */
 	struct limit *told, *told_client; /* lines about refused clients */
-	struct log_gate no_socket;
+	struct log_gate no_socket, full;
 };
 
 /* Its datagrams are passed on from now on. */

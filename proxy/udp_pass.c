@@ -128,10 +128,10 @@ send_all_to_origins(struct udp_worker *w)
 			which[n++] = (uint8_t)j;
 			datagrams += dgrams_held(&d->at[j]);
 		}
-		send_to_origin(
-		    w, flow_at(w->table, owner), which, n, datagrams);
 		for (unsigned int k = 0; k < n; k++)
 			d->at[which[k]].owner = DGRAMS_NONE;
+		send_to_origin(
+		    w, flow_at(w->table, owner), which, n, datagrams);
 	}
 }
 

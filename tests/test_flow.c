@@ -1,4 +1,4 @@
-/* proxy/flow.h: who stays, who goes and when; a random trial by a model. */
+/* proxy/flow.h: who stays, who goes and when. */
 #include "proxy/flow.h"
 
 #include <arpa/inet.h>
@@ -217,6 +217,35 @@ full_of_replied_flows(void **state)
 	flow_table_free(t);
 }
 
+/* Or none of many newcomers would live to see its reply. */
+static void
+newcomers_get_room_where_all_have_had_replies(void **state)
+{
+	struct seen s;
+	struct flow_table *t = table(1000, &s);
+	uint64_t now = START + 10000;
+
+	(void)state;
+	for (uint32_t i = 0; i < 1000; i++)
+		flow_touch(t, add(t, v4(i, 1), v4(9, 53), START), START, IDLE,
+		    true, 1);
+	for (uint32_t i = 0; i < 62; i++) {
+		add(t, v4(i, 2), v4(9, 53), now);
+		assert_int_equal(s.closed, 62);
+	}
+	add(t, v4(62, 2), v4(9, 53), now);
+	assert_int_equal(s.closed, 63);
+	assert_null(find(t, v4(0, 2), v4(9, 53))); /* no reply, and oldest */
+	for (uint32_t i = 0; i < 1000; i++) {
+		struct flow *f = flow_at(t, i);
+
+		flow_touch(t, f, now, IDLE, true, 1);
+	}
+	add(t, v4(63, 2), v4(9, 53), now); /* nobody is quiet */
+	assert_int_equal(s.closed, 64);
+	flow_table_free(t);
+}
+
 /* Never early, at most a tick late, whatever the idle time. */
 static void
 expires_when_due(void **state)
@@ -306,147 +335,6 @@ expiry_after_a_pause_is_bounded(void **state)
 		flow_expire(t, now * 2 + IDLE + FLOW_TICK_MS);
 	assert_int_equal(flow_count(t), 0);
 	flow_table_free(t);
-}
-
-/* --- a random trial --- */
-
-#define CLIENTS 60u
-#define SLOTS 40u
-
-struct model {
-	bool live, replied;
-	uint64_t born, expires, bytes[2];
-};
-
-struct trial {
-	struct model m[CLIENTS];
-	struct flow_table *t;
-	uint64_t now, births;
-	uint32_t live;
-	/* What the next close must be; NULL: expiry. */
-	bool evicting, by_hand;
-};
-
-static uint32_t random_state;
-
-static uint32_t
-draw(uint32_t below)
-{
-	random_state = random_state * 1664525u + 1013904223u;
-	return (random_state >> 8) % below;
-}
-
-static void
-trial_closed(void *context, struct flow *f, enum status status)
-{
-	struct trial *r = context;
-	struct model *m = &r->m[ntohl(f->client.in.sin_addr.s_addr)];
-
-	assert_true(m->live);
-	assert_int_equal(f->replied, m->replied);
-	assert_int_equal(f->client_bytes, m->bytes[0]);
-	assert_int_equal(f->origin_bytes, m->bytes[1]);
-	assert_int_equal(f->expires_ms, m->expires);
-	if (r->evicting) {
-		assert_int_equal(status, STATUS_UNAVAILABLE);
-		for (uint32_t i = 0; i < CLIENTS; i++) {
-			const struct model *o = &r->m[i];
-
-			/* Nobody without replies was older. */
-			if (o != m && o->live && !o->replied)
-				assert_true(!m->replied && o->born > m->born);
-		}
-		r->evicting = false;
-	} else if (!r->by_hand) {
-		assert_int_equal(status, STATUS_CLOSED);
-		assert_true(m->expires <= r->now);
-	}
-	m->live = false;
-	r->live--;
-}
-
-static void
-trial_add(struct trial *r, uint32_t i)
-{
-	struct addr client = v4(i, 5), edge = v4(9, 53);
-	bool may = draw(2) == 0, any_new = false;
-	uint32_t idle = draw(4) == 0 ? 100000 : draw(3000);
-	struct flow *f;
-
-	for (uint32_t k = 0; k < CLIENTS; k++)
-		any_new |= r->m[k].live && !r->m[k].replied;
-	r->evicting = r->live == SLOTS && (may || any_new);
-	f = flow_add(r->t, &client, &edge, r->now, idle, may);
-	assert_false(r->evicting); /* it happened when it had to */
-	assert_int_equal(f != NULL, r->live < SLOTS);
-	if (f == NULL)
-		return;
-	r->m[i] = (struct model){
-		.live = true, .born = ++r->births, .expires = r->now + idle
-	};
-	r->live++;
-}
-
-static void
-trial_touch(struct trial *r, uint32_t i, struct flow *f)
-{
-	bool from_origin = draw(3) == 0;
-	uint32_t idle = draw(5000), bytes = draw(1500);
-
-	flow_touch(r->t, f, r->now, idle, from_origin, bytes);
-	r->m[i].replied |= from_origin;
-	r->m[i].bytes[from_origin] += bytes;
-	r->m[i].expires = r->now + idle;
-}
-
-static void
-trial_expire(struct trial *r)
-{
-	r->now += draw(20) == 0 ? draw(200000) : draw(40);
-	for (int call = 0; call < 64; call++)
-		flow_expire(r->t, r->now);
-	for (uint32_t i = 0; i < CLIENTS; i++)
-		if (r->m[i].live)
-			assert_true(r->m[i].expires + FLOW_TICK_MS > r->now);
-}
-
-static void
-trial_step(struct trial *r)
-{
-	uint32_t i = draw(CLIENTS), what = draw(10);
-	struct flow *f = find(r->t, v4(i, 5), v4(9, 53));
-
-	assert_int_equal(f != NULL, r->m[i].live);
-	assert_int_equal(flow_count(r->t), r->live);
-	if (f == NULL && what < 6)
-		trial_add(r, i);
-	else if (f != NULL && what < 6)
-		trial_touch(r, i, f);
-	else if (f != NULL && what == 6) {
-		r->by_hand = true;
-		flow_close(r->t, f, STATUS_ORIGIN_REFUSED);
-		r->by_hand = false;
-		assert_false(r->m[i].live);
-	} else if (what > 7)
-		trial_expire(r);
-}
-
-static void
-agrees_with_a_simple_model(void **state)
-{
-	(void)state;
-	for (uint32_t seed = 1; seed <= 8; seed++) {
-		struct trial r = { .now = START };
-
-		random_state = seed;
-		r.t = flow_table_new(SLOTS, START, trial_closed, &r);
-		assert_non_null(r.t);
-		for (int step = 0; step < 20000; step++)
-			trial_step(&r);
-		r.by_hand = true;
-		flow_table_free(r.t);
-		assert_int_equal(r.live, 0);
-	}
 }
 
 /* The next one with its key is another, and both end by themselves. */
@@ -561,11 +449,11 @@ main(void)
 		cmocka_unit_test(a_bad_capacity_is_refused),
 		cmocka_unit_test(spoofed_flood_leaves_replied_flows),
 		cmocka_unit_test(full_of_replied_flows),
+		cmocka_unit_test(newcomers_get_room_where_all_have_had_replies),
 		cmocka_unit_test(expires_when_due),
 		cmocka_unit_test(touching_puts_expiry_off),
 		cmocka_unit_test(touching_can_bring_expiry_forward),
 		cmocka_unit_test(expiry_after_a_pause_is_bounded),
-		cmocka_unit_test(agrees_with_a_simple_model),
 		cmocka_unit_test(carried_flows_are_asked_after),
 		cmocka_unit_test(unbound_ones_live_on),
 		cmocka_unit_test(a_peer_is_part_of_the_key),

@@ -186,7 +186,7 @@ tell_ready(void *context)
 	char go = COMMAND_GOOD;
 
 	for (size_t i = 0; i < k->n && !k->wish->json; i++)
-		repair_tell_plan(k->to, k->wish, &k->repair[i]);
+		repair_tell_plan(k->to, k->wish, &k->repair[i], true);
 	if (k->line >= 0 && write(k->line, &go, 1) != 1)
 		log_error("the command's process is gone");
 }
@@ -295,7 +295,9 @@ repair(const struct repair_wish *w, struct repair r[static PROTOCOLS])
 	if (w->command != NULL)
 		k.to = stderr;
 	for (size_t i = 0; i < all && !w->json; i++)
-		repair_tell_plan(k.to, w, &r[i]);
+		repair_tell_plan(k.to, w, &r[i], false);
+	if (status != COMMAND_GOOD && !w->dry_run && !w->json)
+		repair_tell_undone(k.to, w);
 	if (w->json)
 		repair_tell_json(k.to, w, r, all, REPAIR_OPEN);
 	if (status == COMMAND_GOOD && w->command != NULL && !w->dry_run)

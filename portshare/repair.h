@@ -48,9 +48,11 @@ struct repair {
 enum repair_end repair_run(const struct repair_wish *w, struct repair *r,
     size_t n, int peer, void (*ready)(void *), void *context, size_t *left);
 
-/* For people, as it happens; the whole for programs. */
-void
-repair_tell_plan(FILE *to, const struct repair_wish *w, const struct repair *r);
+/* For people, as it happens; the whole for programs. `done`: the flags of the
+ * plan are set, else they would be. */
+void repair_tell_plan(
+    FILE *to, const struct repair_wish *w, const struct repair *r, bool done);
+void repair_tell_undone(FILE *to, const struct repair_wish *w);
 void repair_tell_end(FILE *to, const struct repair_wish *w,
     const struct repair *r, enum repair_end end);
 void repair_tell_json(FILE *to, const struct repair_wish *w,

@@ -70,7 +70,8 @@ tell_hidden(FILE *to, const struct repair_plan *p)
 }
 
 void
-repair_tell_plan(FILE *to, const struct repair_wish *w, const struct repair *r)
+repair_tell_plan(
+    FILE *to, const struct repair_wish *w, const struct repair *r, bool done)
 {
 	static const char *const words[] = {
 		[REPAIR_PLAN_FREE] = "nobody is in the way, nothing is opened",
@@ -82,7 +83,7 @@ repair_tell_plan(FILE *to, const struct repair_wish *w, const struct repair *r)
 	char name[128];
 
 	place_name(name, sizeof name, p->proto, &w->address);
-	if (p->kind == REPAIR_PLAN_OPEN && w->dry_run)
+	if (p->kind == REPAIR_PLAN_OPEN && !done)
 		fprintf(to, "%s: would be opened\n", name);
 	else
 		fprintf(to, "%s: %s\n", name, words[p->kind]);
@@ -91,12 +92,21 @@ repair_tell_plan(FILE *to, const struct repair_wish *w, const struct repair *r)
 	else if (p->kind == REPAIR_PLAN_HIDDEN)
 		tell_hidden(to, p);
 	else {
-		tell_holders(to, p, w->dry_run ? "would be set" : "is set");
+		tell_holders(to, p, done ? "is set" : "would be set");
 		/* what meets nobody need carry nothing */
 		if (p->verdict.rule > PORTRULES_V6ONLY_APART)
 			tell_duties(to, p);
 	}
 	fflush(to);
+}
+
+void
+repair_tell_undone(FILE *to, const struct repair_wish *w)
+{
+	fputs("nothing was changed", to);
+	if (w->command != NULL)
+		fprintf(to, ", and %s was not started", w->command[0]);
+	putc('\n', to);
 }
 
 /* What stays behind although our flag is off. */

@@ -1,4 +1,5 @@
-"""portshare: the matrix, run and shown; what it says when it differs."""
+"""portshare: the matrix, run and shown, and what it says when it differs;
+predict and who beside live sockets."""
 import contextlib
 import json
 import os
@@ -9,6 +10,7 @@ import subprocess
 
 import harness
 import pytest
+from watchharness import ADDR, PORT, TCP, UDP, bound
 
 
 @pytest.fixture(scope="module")
@@ -154,17 +156,7 @@ def test_usage_errors():
         assert not p.stdout
 
 
-# predict and who: live sockets of real programs, then the kernel is asked
-
-def bound(kind, address, port, *flags):
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    s = socket.socket(family, kind)
-    for flag in flags:
-        s.setsockopt(socket.SOL_SOCKET, flag, 1)
-    s.bind((address, port))
-    if kind == socket.SOCK_STREAM:
-        s.listen()
-    return s
+# -- predict and who: live sockets of real programs, then the kernel is asked --
 
 
 def predict(*argv, prefix=()):
@@ -181,10 +173,6 @@ def who(*argv):
     told = json.loads(p.stdout)
     assert p.returncode == (0 if told["receivers"] else 2), p.stderr
     return told
-
-
-UDP, TCP = socket.SOCK_DGRAM, socket.SOCK_STREAM
-ADDR, PORT = socket.SO_REUSEADDR, socket.SO_REUSEPORT
 
 
 @pytest.mark.parametrize("kind,held,wanted,rule,fix", [

@@ -9,25 +9,15 @@ import sys
 
 import harness
 import pytest
+from watchharness import ADDR, NAMES, PORT, TCP, UDP, bound
 
-UDP, TCP = socket.SOCK_DGRAM, socket.SOCK_STREAM
-FLAGS = {UDP: socket.SO_REUSEADDR, TCP: socket.SO_REUSEPORT}
-NAMES = {UDP: "udp", TCP: "tcp"}
+FLAGS = {UDP: ADDR, TCP: PORT}
 KINDS = pytest.mark.parametrize("kind", [UDP, TCP], ids=NAMES.get)
 
 
-def bound(kind, port, address="127.0.0.1", flag=True):
-    s = socket.socket(socket.AF_INET, kind)
-    try:
-        if flag:
-            s.setsockopt(socket.SOL_SOCKET, FLAGS[kind], 1)
-        s.bind((address, port))
-        if kind == TCP:
-            s.listen()
-    except OSError:
-        s.close()
-        raise
-    return s
+def joined(kind, port, address="127.0.0.1"):
+    """The socket of a newcomer that has the flag."""
+    return bound(kind, address, port, FLAGS[kind])
 
 
 def carried(kind, port):
@@ -35,7 +25,7 @@ def carried(kind, port):
     told = json.loads(harness.run(
         "portshare", "who", NAMES[kind], f"127.0.0.9:{port}", "--json",
         check=False).stdout)
-    return [s[FLAGS[kind] == socket.SO_REUSEADDR and "reuseaddr"
+    return [s[FLAGS[kind] == ADDR and "reuseaddr"
               or "reuseport"] for s in told["receivers"] + told["others"]]
 
 
@@ -80,8 +70,8 @@ def holder(as_root):
     """holder(kind) -> the port of a process that knows nothing of all this."""
     made = []
 
-    def make(kind, uid=0):
-        port = harness.free_port()
+    def make(kind, uid=0, port=None):
+        port = port or harness.free_port()
         child = subprocess.Popen(
             [sys.executable, "-c",
              "import os, socket, sys\n"
@@ -104,9 +94,9 @@ def holder(as_root):
 def test_one_newcomer_gets_in_and_the_port_is_closed(holder, repair, kind):
     port = holder(kind)
     with pytest.raises(OSError, match="in use"):
-        bound(kind, port)
+        joined(kind, port)
     r = repair(kind, port)
-    with bound(kind, port) as newcomer:
+    with joined(kind, port) as newcomer:
         status, told, err = r.end()
         assert status == 0, told + err
         assert "bound, and closed after" in told
@@ -118,13 +108,13 @@ def test_one_newcomer_gets_in_and_the_port_is_closed(holder, repair, kind):
         assert newcomer.getsockname() == ("127.0.0.1", port)
         if kind == UDP:  # the holder is in the way again
             with pytest.raises(OSError, match="in use"):
-                bound(kind, port, "127.0.0.2")
+                joined(kind, port, "127.0.0.2")
 
 
 def test_both_closes_the_newcomers_socket_too(holder, repair):
     port = holder(UDP)
     r = repair(UDP, port, "--both")
-    with bound(UDP, port):
+    with joined(UDP, port):
         status, told, _ = r.end()
         assert status == 0 and "SO_REUSEADDR cleared too" in told
         assert carried(UDP, port) == [False, False]
@@ -145,7 +135,7 @@ def test_it_undoes_itself_when_it_is_killed(holder, repair, kind, number):
     else:
         assert status == 2 and "told to stop" in r.told
     with pytest.raises(OSError, match="in use"):
-        bound(kind, port)
+        joined(kind, port)
 
 
 @KINDS
@@ -172,8 +162,8 @@ def test_a_dry_run_touches_nothing(holder):
 def test_other_sockets_are_not_touched(holder, repair):
     """The same process and port, another address."""
     port = harness.free_port()
-    with bound(UDP, port, "127.0.0.1", False), \
-            bound(UDP, port, "127.0.0.2", False):
+    with bound(UDP, "127.0.0.1", port), \
+            bound(UDP, "127.0.0.2", port):
         r = repair(UDP, port)
         told = json.loads(harness.run(
             "portshare", "who", "udp", f"127.0.0.1:{port}", "--json").stdout)
@@ -205,6 +195,18 @@ def test_a_group_of_another_user_is_not_joined(holder, repair):
     r.child.terminate()
     r.end()
     assert carried(TCP, port) == [False]
+
+
+def test_what_helps_by_half_is_not_begun(holder):
+    """A newcomer that needs both protocols is not started for one."""
+    port = holder(UDP)
+    holder(TCP, uid=65534, port=port)
+    p = harness.run("portshare", "repair", "--for", f"127.0.0.1:{port}", "--",
+                    "echo", "started", check=False)
+    assert p.returncode == 2 and not p.stdout
+    assert "SO_REUSEADDR would be set" in p.stderr
+    assert "nothing was changed, and echo was not started\n" in p.stderr
+    assert carried(UDP, port) == [False]
 
 
 NEWCOMER = """
@@ -354,9 +356,9 @@ def test_another_dns_server_beside_unbound_over_tcp(
     wait_for(TCP, port, first.pid)
     assert dig(port, "127.0.0.1", "+tcp") == "192.0.2.7"
     with pytest.raises(OSError, match="in use"):
-        bound(TCP, port)
+        joined(TCP, port)
     r = repair(TCP, port)
-    with bound(TCP, port) as newcomer:
+    with joined(TCP, port) as newcomer:
         status, told, err = r.end()
         assert status == 0, told + err
         assert "(unbound)" in told

@@ -1,21 +1,9 @@
 """portshare watch: another socket gets what is sent to ours."""
-import socket
-
 import harness
 import pytest
 from proxyharness import L4proxyd
-from watchharness import ADDR, NAMES, PORT, TCP, UDP, Watch, stranger
-
-
-def bound(kind, port, address, flag=0):
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    s = socket.socket(family, kind)
-    if flag:
-        s.setsockopt(socket.SOL_SOCKET, flag, 1)
-    s.bind((address, port))
-    if kind == TCP:
-        s.listen()
-    return s
+from watchharness import (ADDR, NAMES, PORT, TCP, UDP, Watch, bound,
+                          stranger)
 
 
 @pytest.fixture
@@ -33,7 +21,7 @@ def watch(tmp_path):
 def test_who_takes_from_a_udp_server(as_root, watch):
     """One after the other: each is told, and told to be over."""
     port = harness.free_port()
-    with bound(UDP, port, "0.0.0.0", ADDR):
+    with bound(UDP, "0.0.0.0", port, ADDR):
         w = watch("udp", f"0.0.0.0:{port}", f"127.0.0.1:{port}")
         for address, uid, event, how in (
                 ("0.0.0.0", 0, "steal", "steal"),
@@ -62,7 +50,7 @@ def test_who_takes_from_a_udp_server(as_root, watch):
 
 def test_who_joins_a_group(as_root, watch):
     port = harness.free_port()
-    with bound(TCP, port, "127.0.0.1", PORT):
+    with bound(TCP, "127.0.0.1", port, PORT):
         w = watch("tcp", f"127.0.0.1:{port}")
         with stranger(TCP, port, "127.0.0.1", PORT, 0) as (error, pid):
             assert error == 0
@@ -70,7 +58,7 @@ def test_who_joins_a_group(as_root, watch):
             assert told["socket"]["pid"] == pid
         w.expect(event="joined", over=True)
         # the same process may open another
-        with bound(TCP, port, "127.0.0.1", PORT):
+        with bound(TCP, "127.0.0.1", port, PORT):
             with stranger(TCP, port, "127.0.0.1", PORT, 0) as (_, pid):
                 harness.until(lambda: [t for t in w.told() if not t["over"]
                                        and t["socket"]["pid"] == pid],
@@ -83,7 +71,7 @@ def test_it_is_told_within_a_second(as_root, watch):
     """At the best of some times: a machine that stands still is not ours to
     blame. How old a report is at most is what it says itself."""
     port, ages = harness.free_port(), []
-    with bound(UDP, port, "127.0.0.1", ADDR):
+    with bound(UDP, "127.0.0.1", port, ADDR):
         w = watch("udp", f"127.0.0.1:{port}")
         for n in range(1, 6):
             with stranger(UDP, port, flag=ADDR):
@@ -100,13 +88,13 @@ def test_it_is_told_within_a_second(as_root, watch):
 
 def test_a_restart_is_no_alarm_and_a_gap_is_one(as_root, watch):
     port = harness.free_port()
-    with bound(UDP, port, "0.0.0.0", ADDR) as wild:
-        first = bound(UDP, port, "127.0.0.1", ADDR)
+    with bound(UDP, "0.0.0.0", port, ADDR) as wild:
+        first = bound(UDP, "127.0.0.1", port, ADDR)
         w = watch("udp", f"127.0.0.1:{port}")
         first.close()
         told = w.expect(event="gap", over=False)
         assert told["socket"]["fd"] == wild.fileno()
-        with bound(UDP, port, "127.0.0.1", ADDR):
+        with bound(UDP, "127.0.0.1", port, ADDR):
             w.expect(event="gap", over=True)
         n = len(w.told())
         with stranger(UDP, port, flag=ADDR) as (error, _):
@@ -129,7 +117,7 @@ def test_ours_by_name(as_root, watch):
 
     def named(name):
         return stranger(UDP, port, flag=ADDR, uid=0, name=name)
-    with bound(UDP, port, "127.0.0.1", ADDR):
+    with bound(UDP, "127.0.0.1", port, ADDR):
         w = watch("udp", f"127.0.0.1:{port}", "--command", "ours")
         assert "not there yet" in w.err.read_text()
         with named("ours"), named("ours"), named("theirs") as (_, pid):
@@ -143,7 +131,7 @@ def test_ours_by_name(as_root, watch):
 def test_a_friend_may_come(as_root, watch):
     """By its name and user: the name alone would be anybody's."""
     port = harness.free_port()
-    with bound(UDP, port, "0.0.0.0", ADDR):
+    with bound(UDP, "0.0.0.0", port, ADDR):
         w = watch("udp", f"0.0.0.0:{port}", "--allow", "other,l4proxyd")
         with stranger(UDP, port, flag=ADDR, uid=0, name="l4proxyd"), \
                 stranger(UDP, port, "127.0.0.2", ADDR, name="l4proxyd"):
@@ -160,7 +148,7 @@ def test_a_friend_may_come(as_root, watch):
 def test_hook_once_and_window(as_root, tmp_path):
     port = harness.free_port()
     said = tmp_path / "said"
-    with bound(UDP, port, "127.0.0.1", ADDR):
+    with bound(UDP, "127.0.0.1", port, ADDR):
         p = harness.run("portshare", "watch", "udp", f"127.0.0.1:{port}",
                         "--window", "10ms")
         assert not p.stdout

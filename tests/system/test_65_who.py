@@ -8,6 +8,7 @@ import subprocess
 import harness
 import pytest
 from proxyharness import L4proxyd
+from watchharness import ADDR, PORT, TCP, UDP, bound
 
 TIME, CUSTOMER = "192.0.2.1", "192.0.2.9"
 FIRST, LAST = 20000, 29999
@@ -81,21 +82,10 @@ def test_ten_thousand_ports_behind_one_socket(host, both, protocol):
     assert "(l4proxyd)" in p.stdout and "beware" not in p.stdout
 
 
-def bound(kind, address, port, *flags):
-    s = socket.socket(socket.AF_INET, kind)
-    for flag in flags:
-        s.setsockopt(socket.SOL_SOCKET, flag, 1)
-    s.bind((address, port))
-    if kind == socket.SOCK_STREAM:
-        s.listen()
-    return s
-
-
 def test_a_probe_reaches_whom_who_names(as_root):
     port = harness.free_port()
-    flag = socket.SO_REUSEADDR
-    with bound(socket.SOCK_DGRAM, "0.0.0.0", port, flag) as wild, \
-            bound(socket.SOCK_DGRAM, "127.0.0.1", port, flag) as near:
+    with bound(UDP, "0.0.0.0", port, ADDR) as wild, \
+            bound(UDP, "127.0.0.1", port, ADDR) as near:
         for address, s in (("127.0.0.1", near), ("127.0.0.2", wild)):
             p = harness.run("portshare", "who", "udp", f"{address}:{port}",
                             "--probe", "--json")
@@ -112,9 +102,8 @@ def test_a_probe_reaches_whom_who_names(as_root):
 
 def test_a_probe_of_a_group_is_split(as_root):
     port = harness.free_port()
-    flag = socket.SO_REUSEPORT
-    with bound(socket.SOCK_STREAM, "127.0.0.1", port, flag), \
-            bound(socket.SOCK_STREAM, "127.0.0.1", port, flag):
+    with bound(TCP, "127.0.0.1", port, PORT), \
+            bound(TCP, "127.0.0.1", port, PORT):
         p = harness.run("portshare", "who", "tcp", f"127.0.0.1:{port}",
                         "--probe")
         counts = re.findall(r"probe:   (\d+) of 16 connections", p.stdout)
@@ -124,7 +113,7 @@ def test_a_probe_of_a_group_is_split(as_root):
 def test_a_probe_without_root_looks_at_the_queues(as_root):
     """Of a server that does not read; of one that does it says nothing."""
     port = harness.free_port()
-    with bound(socket.SOCK_DGRAM, "127.0.0.1", port):
+    with bound(UDP, "127.0.0.1", port):
         p = subprocess.run(
             ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups",
              harness.BUILD / "portshare", "who", "udp", f"127.0.0.1:{port}",

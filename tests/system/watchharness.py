@@ -13,6 +13,22 @@ ADDR, PORT = socket.SO_REUSEADDR, socket.SO_REUSEPORT
 NAMES = {UDP: "udp", TCP: "tcp"}
 
 
+def bound(kind, address, port, *flags):
+    """A socket there, a listening one for TCP; `flags` are set before bind."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    s = socket.socket(family, kind)
+    try:
+        for flag in flags:
+            s.setsockopt(socket.SOL_SOCKET, flag, 1)
+        s.bind((address, port))
+        if kind == TCP:
+            s.listen()
+    except OSError:
+        s.close()
+        raise
+    return s
+
+
 class Watch:
     """It looks when this is made; what it says is to be asked for."""
 

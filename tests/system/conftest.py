@@ -8,6 +8,7 @@ import pytest
 from dnsharness import Named, tell
 from fakedns import FakeDns
 from proxyharness import Controlled, L4proxyd, Origin, application, echo
+from shareworld import World
 from street import Street
 from udporigin import UdpOrigin, udp_application
 
@@ -273,6 +274,14 @@ class Namespaces:
     def stop(self):
         for name in reversed(self.names):
             self.ip("netns", "delete", name)
+
+
+@pytest.fixture
+def world(namespaces, tmp_path, identity):
+    """Two hosts on one wire, for two daemons on one port."""
+    w = World(namespaces, tmp_path, identity)
+    yield w
+    w.stop()
 
 
 @pytest.fixture(scope="module")

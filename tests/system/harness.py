@@ -18,6 +18,7 @@ import signal
 import socket
 import struct
 import subprocess
+import sys
 import time
 
 import oracle
@@ -103,6 +104,30 @@ def inside(namespace, make):
     # a thread of its own: a namespace belongs to a thread
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         return pool.submit(work).result()
+
+
+class Inmate:
+    """A program of Python in a network namespace; lines of JSON in and out,
+    of which the first says that it is ready."""
+
+    def __init__(self, namespace, *argv):
+        self.child = subprocess.Popen(
+            ["ip", "netns", "exec", namespace, sys.executable, *argv],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        assert json.loads(self.child.stdout.readline()) == "ready"
+
+    def __call__(self, *command):
+        self.child.stdin.write(json.dumps(command) + "\n")
+        self.child.stdin.flush()
+        return json.loads(self.child.stdout.readline())
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.child.stdin.close()
+        self.child.wait(PATIENCE_S)
+        self.child.stdout.close()
 
 
 class Identity:

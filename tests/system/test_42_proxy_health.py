@@ -1,15 +1,13 @@
 """l4proxyd's health checks: who is taken out, who comes back, and why."""
-import contextlib
 import json
 import re
-import socket
 import threading
 import time
 
 import harness
 import pytest
-from proxyharness import (L4proxyd, Origin, application, connect, echo, idle,
-                          is_turned_away, read_exactly)
+from proxyharness import (L4proxyd, Origin, application, blackhole, connect,
+                          echo, idle, is_turned_away, read_exactly)
 from udporigin import UdpOrigin, udp_application
 
 TCP = {"type": "tcp", "interval_s": 1, "timeout_s": 1, "rise": 2, "fall": 2}
@@ -47,19 +45,6 @@ class Counting(Origin):
         self.served.append(data)
         connection.sendall(data)
         connection.close()
-
-
-@contextlib.contextmanager
-def full_queue():
-    """A listener that drops SYNs: its queue is full."""
-    with socket.socket() as hole, contextlib.ExitStack() as held:
-        hole.bind(("127.0.0.1", 0))
-        hole.listen(0)
-        for _ in range(4):
-            s = held.enter_context(socket.socket())
-            s.setblocking(False)
-            s.connect_ex(hole.getsockname())
-        yield hole.getsockname()[1]
 
 
 def test_an_origin_dies_and_comes_back(proxy):
@@ -132,7 +117,7 @@ def test_silence_and_an_early_end_have_their_words(proxy, origin):
 
 def test_a_blackhole_times_out(proxy, origin):
     o = origin(echo)
-    with full_queue() as port:
+    with blackhole() as port:
         p = proxy(port, o, health=TCP, connect_timeout_s=30)
         p.expect_log(down(port, "connect: no answer within 1 s"))
         for _ in range(4):  # nobody waits for the hole's 30 s any more

@@ -8,8 +8,8 @@ import time
 
 import harness
 from controlharness import table
-from proxyharness import (Origin, application, connect, idle, is_turned_away,
-                          read_all, read_exactly)
+from proxyharness import (Origin, application, blackhole, connect, idle,
+                          is_turned_away, read_all, read_exactly)
 from udporigin import UdpOrigin, udp_application
 
 
@@ -72,17 +72,10 @@ def test_a_session_is_told_to_the_byte(controlled, tcp):
 
 
 def test_states_of_sessions(controlled):
-    port, hole = harness.free_port(), socket.socket()
-    with Origin(idle) as o, hole:
-        hole.bind(("127.0.0.1", 0))
-        hole.listen(0)
-        full = [socket.socket() for _ in range(3)]
-        for s in full:  # the queue is full: SYNs are dropped
-            s.setblocking(False)
-            s.connect_ex(hole.getsockname())
-        lost = harness.free_port()
+    port, lost = harness.free_port(), harness.free_port()
+    with Origin(idle) as o, blackhole() as hole:
         p = controlled(application(port, o),
-                       application(lost, hole.getsockname()[1], name="lost",
+                       application(lost, hole, name="lost",
                                    connect_timeout_s=3600))
 
         def states(app):
@@ -98,8 +91,6 @@ def test_states_of_sessions(controlled):
             o.connection(1).shutdown(socket.SHUT_WR)
             harness.until(lambda: "origin-ended" in states("story"),
                           "half closed by the origin")
-        for s in full:
-            s.close()
 
 
 def test_flows_of_udp(controlled):

@@ -1,8 +1,5 @@
 """Ranges of ports are reloaded: what stays of them is not disturbed."""
-import json
 import pathlib
-import subprocess
-import sys
 
 import harness
 import pytest
@@ -12,18 +9,10 @@ FIRST, TO = 20000, 40000
 LOAD = pathlib.Path(__file__).with_name("rangeload.py")
 
 
-class Load:
+class Load(harness.Inmate):
     def __init__(self, namespace, ports):
-        self.child = subprocess.Popen(
-            ["ip", "netns", "exec", namespace, sys.executable, LOAD],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        assert json.loads(self.child.stdout.readline()) == "ready"
+        super().__init__(namespace, LOAD)
         self("serve", [to(p) for p in ports])
-
-    def __call__(self, *command):
-        self.child.stdin.write(json.dumps(command) + "\n")
-        self.child.stdin.flush()
-        return json.loads(self.child.stdout.readline())
 
     def begin(self, ports):
         self("begin", [[kind, p, to(p), lasting] for p in ports
@@ -38,14 +27,6 @@ class Load:
             assert self("wrong") == []
             return all(a > b for a, b in zip(self("asked"), before))
         harness.until(answered, "answers")
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.child.stdin.close()
-        self.child.wait(harness.PATIENCE_S)
-        self.child.stdout.close()
 
 
 def to(port):

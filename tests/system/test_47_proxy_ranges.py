@@ -1,7 +1,6 @@
 """Ranges of ports by one socket a worker, in a network of their own."""
 import json
 import subprocess
-import sys
 
 import harness
 from proxyharness import L4proxyd
@@ -48,7 +47,7 @@ def ask(name, host, port, size=5):
             return s.makefile().read()
         s.send(b"x" * size)
         return s.recv(1 << 16).decode()
-print("ready", flush=True)
+print(json.dumps("ready"), flush=True)
 for line in sys.stdin:
     c = json.loads(line)
     try:
@@ -70,26 +69,9 @@ for line in sys.stdin:
 """
 
 
-class Inside:
-    def __init__(self, namespace, ports):
-        self.child = subprocess.Popen(
-            ["ip", "netns", "exec", namespace, sys.executable, "-c", INSIDE,
-             json.dumps(ports)], stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE, text=True)
-        assert self.child.stdout.readline() == "ready\n"
-
-    def __call__(self, *command):
-        self.child.stdin.write(json.dumps(command) + "\n")
-        self.child.stdin.flush()
-        return json.loads(self.child.stdout.readline())
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.child.stdin.close()
-        self.child.wait(harness.PATIENCE_S)
-        self.child.stdout.close()
+def inside(namespace, ports):
+    """ask(kind, host, port), and what else is to be done there."""
+    return harness.Inmate(namespace, "-c", INSIDE, json.dumps(ports))
 
 
 def ranges(edge_ips, first=FIRST, last=LAST, to=TO):
@@ -129,7 +111,7 @@ def asked(port):
 def test_ten_thousand_ports_by_one_socket(tmp_path, namespaces):
     host = namespaces.add("range")
     namespaces.inside(host, "address", "add", "192.0.2.9/32", "dev", "lo")
-    with Inside(host, [asked(p) for p in SOME]) as ask, \
+    with inside(host, [asked(p) for p in SOME]) as ask, \
             proxy(tmp_path, host, ranges(["127.0.0.1"])) as p:
         p.expect_log("one socket a worker")
         p.expect_log(r"(?m) 4 listening sockets$")
@@ -154,7 +136,7 @@ def test_wildcards_and_ipv6(tmp_path, namespaces):
     namespaces.inside(host, "address", "add", "2001:db8::9/128", "dev", "lo")
     for edge, address in ((["ipv4"], "192.0.2.9"), (["::1"], "::1"),
                           (["ipv6"], "2001:db8::9")):
-        with Inside(host, [asked(p) for p in SOME]) as ask, \
+        with inside(host, [asked(p) for p in SOME]) as ask, \
                 proxy(tmp_path, host, ranges(edge),
                       name=f"l4proxyd-{edge[0].strip(':')}") as p:
             p.expect_log("one socket a worker")
@@ -165,7 +147,7 @@ def test_wildcards_and_ipv6(tmp_path, namespaces):
 
 def test_a_port_of_another_stops_the_start(tmp_path, namespaces):
     host = namespaces.add("rangebusy")
-    with Inside(host, []) as ask:
+    with inside(host, []) as ask:
         for proto in ("tcp", "udp"):
             pid = ask("hold", proto, "127.0.0.1", 24321)
             busy = proxy(tmp_path, host, ranges(["127.0.0.1"]),
@@ -187,7 +169,7 @@ def test_a_port_of_another_stops_the_start(tmp_path, namespaces):
 
 def test_reload_changes_the_range(tmp_path, namespaces):
     host = namespaces.add("rangeload")
-    with Inside(host, [asked(p) for p in SOME]) as ask, \
+    with inside(host, [asked(p) for p in SOME]) as ask, \
             proxy(tmp_path, host, ranges(["127.0.0.1"])) as p:
         assert ask("udp", "127.0.0.1", LAST) == f"{asked(LAST)} 5"
         assert p.reload(ranges(["127.0.0.1"], last=25000)) == "reloaded"
@@ -209,7 +191,7 @@ def test_reload_changes_the_range(tmp_path, namespaces):
 
 def test_a_reload_does_not_grow_over_another(tmp_path, namespaces):
     host = namespaces.add("rangegrow")
-    with Inside(host, [asked(FIRST)]) as ask, \
+    with inside(host, [asked(FIRST)]) as ask, \
             proxy(tmp_path, host, ranges(["127.0.0.1"], last=21000)) as p:
         for proto in ("tcp", "udp"):
             ask("hold", proto, "127.0.0.1", 24321)
@@ -235,7 +217,7 @@ def test_a_low_udp_range_says_why_it_is_plain(tmp_path, namespaces):
 
 def test_nothing_stays_behind(tmp_path, namespaces):
     host = namespaces.add("rangekill")
-    with Inside(host, [asked(p) for p in SOME]) as ask:
+    with inside(host, [asked(p) for p in SOME]) as ask:
         with proxy(tmp_path, host, ranges(["127.0.0.1"])) as p:
             assert len(programs(host)) == 1
             assert ask("tcp", "127.0.0.1", LAST) == f"{asked(LAST)}"
@@ -250,7 +232,7 @@ def test_without_rights_each_port_has_a_socket(tmp_path, namespaces):
     fewer = ranges(["127.0.0.1"], last=FIRST + 99)
     drop = ("ip", "netns", "exec", host, "setpriv", "--reuid", "nobody",
             "--clear-groups", "--bounding-set=-all", "--inh-caps=-all")
-    with Inside(host, [TO, TO + 50]) as ask:
+    with inside(host, [TO, TO + 50]) as ask:
         with L4proxyd(tmp_path, fewer, drain_s=1, prefix=drop) as p:
             p.expect_log("a socket for each port: .*takes CAP_BPF")
             p.expect_log(r"(?m) 400 listening sockets$")

@@ -1,14 +1,7 @@
 """sharing.mode open and reuseport between two hosts, IPv4 and IPv6: each of
 the two daemons restarts under load, and what is the other's stays so."""
 import pytest
-from shareworld import KINDS, PORT, WILD, World
-
-
-@pytest.fixture
-def world(namespaces, tmp_path, identity):
-    w = World(namespaces, tmp_path, identity)
-    yield w
-    w.stop()
+from shareworld import KINDS, PORT, WILD
 
 
 @pytest.mark.parametrize("mode, protos", [

@@ -6,17 +6,10 @@ import socket
 
 import harness
 import pytest
-from shareworld import (EDGE, PORT, WILD, World, hand_over, listening,
-                        made_by, start_again)
+from shareworld import (EDGE, PORT, WILD, hand_over, listening, made_by,
+                        start_again)
 
 MODE = {"mode": "activation"}
-
-
-@pytest.fixture
-def world(namespaces, tmp_path, identity):
-    w = World(namespaces, tmp_path, identity)
-    yield w
-    w.stop()
 
 
 def refused(daemon):

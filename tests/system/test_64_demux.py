@@ -9,14 +9,7 @@ import harness
 import oracle
 import pytest
 from proxyharness import Origin
-from shareworld import EDGE, KINDS, MARK, PORT, TIME, World, start_again
-
-
-@pytest.fixture
-def world(namespaces, tmp_path, identity):
-    w = World(namespaces, tmp_path, identity)
-    yield w
-    w.stop()
+from shareworld import EDGE, KINDS, MARK, PORT, TIME, start_again
 
 
 def pair(world, workers=2, **more):

@@ -9,17 +9,10 @@ import harness
 import oracle
 import pytest
 from proxyharness import Origin
-from shareworld import EDGE, KINDS, ORIGIN, PORT, TIME, World, start_again
+from shareworld import EDGE, KINDS, ORIGIN, PORT, TIME, start_again
 from udporigin import UdpOrigin
 
 MODE = {"mode": "dispatch"}
-
-
-@pytest.fixture
-def world(namespaces, tmp_path, identity):
-    w = World(namespaces, tmp_path, identity)
-    yield w
-    w.stop()
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import subprocess
 import harness
 import pytest
 from proxyharness import L4proxyd
-from shareworld import EDGE, KINDS, PORT, TIME, WILD, World, hand_over, made_by
+from shareworld import EDGE, KINDS, PORT, TIME, WILD, hand_over, made_by
 
 PAGE = (harness.ROOT / "docs" / "recipes.md").read_text()
 RECIPES = {title: dict(re.findall(r"```\n# (\S+)\n(.*?)```", text, re.S))
@@ -14,13 +14,6 @@ RECIPES = {title: dict(re.findall(r"```\n# (\S+)\n(.*?)```", text, re.S))
                r"(?ms)^## ([^\n]+)\n(.*?)(?=^## |\Z)", PAGE)}
 PAIRS = [t for t, files in RECIPES.items() if len(files) == 2]
 ALONE = [t for t, files in RECIPES.items() if len(files) == 1]
-
-
-@pytest.fixture
-def world(namespaces, tmp_path, identity):
-    w = World(namespaces, tmp_path, identity)
-    yield w
-    w.stop()
 
 
 def written(world, title, name):

@@ -195,6 +195,35 @@ claim(struct guard *g, struct guard_socket *s, const struct sock_opts *o)
 	return true;
 }
 
+static bool
+is_beside_ours(const struct guard *g, const struct guard_place *place)
+{
+	for (size_t i = 0; i < g->count; i++)
+		if (guard_overlap(&g->sockets[i].place, place))
+			return true;
+	return false;
+}
+
+/* What a reload gives up stays bound until the workers have left it: an
+ * address and a wildcard can follow each other. */
+static int
+bind_beside_ours(struct guard *g, const struct guard_place *place,
+    struct guard_socket *s, const struct sock_opts *o, enum sock_step *step)
+{
+	struct sock_opts opts = *o;
+	int result, error;
+
+	opts.reuseport = true;
+	flag_ours(g, place, true);
+	result = guard_group_open(s, &opts, step);
+	error = errno;
+	flag_ours(g, place, false);
+	if (result == 0)
+		shut(g, s, &opts);
+	errno = error;
+	return result;
+}
+
 /* 0, or -1 with errno and the step. */
 static int
 bind_beside(struct guard *g, struct guard_socket *s, const struct sock_opts *o,
@@ -299,7 +328,9 @@ guard_listen(struct guard *g, enum sock_proto proto, const struct addr *a,
 	result = guard_group_open(&s, &opts, &step);
 	if (result == 0)
 		shut(g, &s, &opts);
-	else if (errno == EADDRINUSE)
+	else if (errno == EADDRINUSE && is_beside_ours(g, &place))
+		result = bind_beside_ours(g, &place, &s, &opts, &step);
+	if (result != 0 && errno == EADDRINUSE)
 		result = (g->setup.rehearse ? rehearse_beside : bind_beside)(
 		    g, &s, &opts, &step);
 	return result == 0 ? keep(g, &s) : refuse(g, &place, &opts, step);

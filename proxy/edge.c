@@ -206,8 +206,9 @@ tell_holder(const struct opening *op, const struct app *a)
 
 	if (s != NULL)
 		log_error("application %s: this proxy itself still has %s %s: "
-			  "an address and a wildcard do not follow each other "
-			  "at a port; restart, or reload without it first",
+			  "an address and a wildcard follow each other at a "
+			  "port under sharing.mode: guarded; restart, or "
+			  "reload without it first",
 		    a->name, listener_proto_str(s->proto),
 		    addr_format(name, &s->address));
 }

@@ -92,9 +92,7 @@ udp_exit_home(
 	for (size_t i = 0; i < w->listeners_cap; i++) {
 		struct udp_listener *other = w->listeners[i];
 
-		if (other != NULL &&
-		    (other->exits != NULL || other->post.elsewhere) &&
-		    takes(other, edge))
+		if (other != NULL && takes(other, edge))
 			return other;
 	}
 	return NULL;

@@ -169,8 +169,8 @@ int udp_exit_begin(
     struct udp_worker *w, struct udp_listener *l, const struct addr *edge);
 void udp_exit_end(
     struct udp_worker *w, struct udp_listener *l, const struct addr *edge);
-/* The listener of a range that takes new flows of this edge: `l`, or where a
- * reload has moved the port to. NULL: none. */
+/* The listener that takes new flows of this edge: `l`, or where a reload has
+ * moved the port to. NULL: none. */
 struct udp_listener *udp_exit_home(const struct udp_worker *w,
     struct udp_listener *l, const struct addr *edge);
 /* A flow of a port that has moved goes along. */

@@ -184,15 +184,16 @@ edge_of(const struct udp_listener *l, const struct dgram *g, struct addr *edge)
 	return told || (l->exits == NULL && !l->post.elsewhere);
 }
 
-/* Who takes a new flow of it; NULL: nobody. A reload may have moved a port of a
- * range, or left it to the flows that it has. */
+/* Who takes a new flow of it; NULL: nobody. A reload may have moved a port, from
+ * an address to a wildcard or to another range, or left it to the flows that it
+ * has. */
 static struct udp_listener *
 home_of(
     const struct udp_worker *w, struct udp_listener *l, const struct addr *edge)
 {
-	if (l->exits != NULL || l->post.elsewhere)
+	if (l->draining || l->exits != NULL || l->post.elsewhere)
 		return udp_exit_home(w, l, edge);
-	return l->draining ? NULL : l;
+	return l;
 }
 
 static struct flow *

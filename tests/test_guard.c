@@ -126,6 +126,27 @@ assert_shut(void)
 		}
 }
 
+/* What a reload gives up is bound still when what follows it is bound. */
+static void
+an_address_of_ours_follows_a_wildcard(void **state)
+{
+	struct holder *h = *state;
+	const struct sock_opts o = { .pktinfo = true };
+	struct addr one = sockets_addr("127.0.0.1");
+	int fds[QUEUES];
+
+	addr_set_port(&one, port);
+	for (enum sock_proto p = SOCK_UDP; p <= SOCK_TCP; p++) {
+		assert_int_equal(
+		    guard_listen(h->guard, p, &one, &o, QUEUES, fds), 0);
+		assert_shut();
+		guard_release(h->guard, fds[0]);
+		for (int i = 0; i < QUEUES; i++)
+			close(fds[i]);
+		assert_shut();
+	}
+}
+
 /* ---- a peer ---- */
 
 static void
@@ -398,6 +419,7 @@ main(void)
 #define STORY(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 	static const struct sock_opts plain;
 	const struct CMUnitTest tests[] = {
+		STORY(an_address_of_ours_follows_a_wildcard),
 		STORY(a_window_is_open_for_one_and_shut_after),
 		STORY(who_goes_shuts_its_window),
 		STORY(who_stands_still_has_two_seconds),

@@ -453,6 +453,22 @@ def test_a_removed_application_comes_back_while_it_drains(
     p.all_ended(4)
 
 
+def test_an_address_and_a_wildcard_follow_each_other(proxy, origin, client):
+    """Old flows live on, and new ones begin by the new edge, on the address
+    that the old one still has, too."""
+    p = proxy(origin(port_of_peer))
+    early, flow = client(p), None
+    wide, narrow = [dict(p.app, edge_ips="ipv4")], [p.app]
+    for edges in (narrow, wide, narrow, wide, wide, narrow):
+        assert p.reload(edges) == "reloaded", p.log()
+        flow = flow or early.ask(b"1")
+        assert early.ask(b"2") == flow
+        assert client(p).ask(b"3") not in (None, flow)
+        with harness.Udp("127.0.0.2", p.port) as c:
+            assert edges == narrow or c.ask(b"4")
+    assert not p.events(Event="disconnect")
+
+
 def test_sigterm_waits_for_flows_in_use(proxy, origin, client):
     p = proxy(origin(), daemon={"drain_s": 3})
     c = client(p)

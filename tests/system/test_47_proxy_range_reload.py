@@ -217,9 +217,11 @@ def test_no_reload_meets_what_flows_are_on(tmp_path, namespaces, steps,
 
 
 def test_a_port_that_we_hold_ourselves_is_named(tmp_path, namespaces):
-    """A wildcard and an address do not become each other at once."""
+    """A wildcard and an address do not become each other at once, but where
+    ports are held by the guard."""
     host = namespaces.add("rangewild")
-    with proxy(tmp_path, host, ranges(20000, 20999)) as p, \
+    with proxy(tmp_path, host, ranges(20000, 20999),
+               sharing={"mode": "off"}) as p, \
             Load(host, PORTS) as load:
         flows = {f: load("ask", f) for f in
                  [load("open", kind, 20010) for kind in ("udp", "tcp")]}
@@ -230,4 +232,20 @@ def test_a_port_that_we_hold_ourselves_is_named(tmp_path, namespaces):
             for kind in ("udp", "tcp"):
                 p.expect_log(f"application range-{kind}: this proxy itself "
                              f"still has {kind} 127.0.0.1:20000", since)
+            assert {f: load("ask", f) for f in flows} == flows
+
+
+def test_a_range_of_an_address_and_of_all_follow_each_other(tmp_path,
+                                                            namespaces):
+    host = namespaces.add("rangeboth")
+    narrow = ranges(20000, 20999)
+    wide = ranges(20000, 20999, edges=WILD)
+    with proxy(tmp_path, host, narrow) as p, Load(host, PORTS) as load:
+        flows = {}
+        for after in narrow, wide, narrow, wide, narrow:
+            reload(p, after)
+            for kind in ("udp", "tcp"):
+                f = load("open", kind, 20010)
+                flows[f] = load("ask", f)
+                assert flows[f].startswith(f"{to(20010)} ")
             assert {f: load("ask", f) for f in flows} == flows

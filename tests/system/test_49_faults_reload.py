@@ -37,6 +37,7 @@ def variants(app, origins, side):
         [beside, dict(app, idle_timeout_s=77)],
         [dict(app, ip_firewall={"allow": ["127.0.0.0/8"]})],
         [dict(app, edge_ips=["127.0.0.1", "127.0.0.2"])],
+        [dict(app, edge_ips="ipv4")],
         [dict(app, limits={"connections": 1000})],
         [app],
     ]
@@ -128,6 +129,7 @@ def test_no_datagram_is_lost_over_twenty_reloads(tmp_path, server, identity):
             [dict(a, idle_timeout_s=70) for a in apps],
             [dict(a, limits={"connections": 500}) for a in apps],
             [dict(a, edge_ips=["127.0.0.1", "127.0.0.2"]) for a in apps],
+            [dict(a, edge_ips="ipv4") for a in apps],
             apps])
         told = json.loads(load.communicate(timeout=60)[0])
         assert told["lost"] == told["invalid"] == told["unmatched"] == 0, told

@@ -106,7 +106,7 @@ main(int argc, char **argv)
 	if (argc != 6)
 		give_up("expected N DEVICE_IN DEVICE_OUT EDGE ORIGIN");
 	n = (uint32_t)strtoul(argv[1], NULL, 10);
-	f = fastpath_open(n, why);
+	f = fastpath_open(n, 1, why);
 	if (f == NULL)
 		give_up(why);
 	attach(f, argv[2]);

@@ -7,7 +7,9 @@
  * The next hop is the kernel's: bpf_redirect_neigh() asks routes and
  * neighbours as for a datagram that we had sent, so that resolving, probing
  * and the ICMP error of a neighbour that is gone are as ever.
- * bpf_fib_lookup() would refuse on a host that forwards nothing else.
+ * bpf_fib_lookup() would refuse on a host that forwards nothing else. Where the
+ * next hop is the other end of a veth, in another namespace, and has been heard
+ * of lately, bpf_redirect_peer() spares its queue.
  */
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
@@ -29,9 +31,10 @@
 #define FRAGMENTATION_NEEDED 4
 #define PACKET_TOO_BIG 2 /* ICMPv6 (RFC 4443, 3.2) */
 #define CARRIED_MARK 0x7473 /* between our two programs */
+#define SECOND_SHIFT 30 /* of nanoseconds, about */
 #define LOOPBACK 1 /* the ifindex of lo, everywhere */
 
-/* All three are sized before they are loaded. */
+/* All are sized before they are loaded. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 2);
@@ -54,6 +57,14 @@ struct {
 	__type(key, __u32);
 	__type(value, struct fastpath_control);
 } fastpath_control SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 2);
+	__type(key, __u32);
+	__type(value, struct fastpath_hop);
+} fastpath_hops SEC(".maps");
 
 struct datagram {
 	struct fastpath_tuple tuple;
@@ -212,6 +223,71 @@ fits(struct __sk_buff *skb, const struct fastpath_side *s, __u32 len)
 	__u32 size = len;
 
 	return len <= s->mtu && bpf_check_mtu(skb, s->device, &size, 0, 0) == 0;
+}
+
+/* ---- whom it goes to ---- */
+
+/* The next hop of this side, if it is remembered. */
+static __always_inline struct fastpath_hop *
+hop_of(const struct fastpath_side *s)
+{
+	__u32 place = s->hop;
+	struct fastpath_hop *h;
+	bool same;
+
+	if (place == 0)
+		return NULL;
+	h = bpf_map_lookup_elem(&fastpath_hops, &place);
+	if (h == NULL)
+		return NULL;
+	same = h->device == s->device;
+	for (int i = 0; i < 4; i++)
+		same &= h->addr[i] == s->new_addr[4 + i];
+	return same ? h : NULL;
+}
+
+/* Who sends is there: once a second will do. The next hop of what is sent back
+ * to it is of the other side. */
+static __always_inline void
+hear(struct __sk_buff *skb, const struct fastpath_side *s, __u32 index,
+    __u64 now_ns)
+{
+	void *data = (void *)(long)skb->data;
+	const struct fastpath_side *back;
+	const struct ethhdr *eth = data;
+	struct fastpath_hop *h;
+
+	if (now_ns >> SECOND_SHIFT == s->seen_ns >> SECOND_SHIFT)
+		return;
+	index ^= 1;
+	back = bpf_map_lookup_elem(&fastpath_sides, &index);
+	if (back == NULL || back->device != skb->ifindex)
+		return;
+	h = hop_of(back);
+	if (h == NULL || (void *)(eth + 1) > (void *)(long)skb->data_end)
+		return;
+	__builtin_memcpy(h->frame, eth->h_source, ETH_ALEN);
+	__builtin_memcpy(h->frame + ETH_ALEN, eth->h_dest, ETH_ALEN);
+	h->heard_ns = now_ns;
+}
+
+/* The frame is as if it had come through the pair: behind it may be a bridge.
+ * What a mark means, it means in this namespace. */
+static __always_inline int
+send_on(struct __sk_buff *skb, const struct fastpath_side *s, __u64 now_ns)
+{
+	struct fastpath_hop *h = hop_of(s);
+	void *data = (void *)(long)skb->data;
+	struct ethhdr *eth = data;
+
+	if (h == NULL || now_ns >= h->heard_ns + FASTPATH_HEARD_NS ||
+	    (void *)(eth + 1) > (void *)(long)skb->data_end) {
+		skb->tc_index = CARRIED_MARK;
+		return (int)bpf_redirect_neigh(s->device, NULL, 0, 0);
+	}
+	__builtin_memcpy(eth, h->frame, 2 * ETH_ALEN);
+	skb->mark = 0;
+	return (int)bpf_redirect_peer(s->device, 0);
 }
 
 /* ---- what a router says of it ---- */
@@ -408,13 +484,13 @@ fastpath(struct __sk_buff *skb)
 		__sync_fetch_and_add(&s->gate, (__u64)-1);
 		return TC_ACT_UNSPEC;
 	}
+	hear(skb, s, index, now_ns);
 	count(skb, &d, s, now_ns);
 	if (rewrite(skb, &d, s) != 0)
 		return TC_ACT_SHOT; /* no memory for a header of its own */
 	if (s->device == LOOPBACK)
 		return TC_ACT_UNSPEC; /* it is where it goes to */
-	skb->tc_index = CARRIED_MARK;
-	return (int)bpf_redirect_neigh(s->device, NULL, 0, 0);
+	return send_on(skb, s, now_ns);
 }
 
 /* Where frames leave: what the sockets send is looked at, no more. */

@@ -9,9 +9,10 @@
 #include <errno.h>
 
 struct fastpath *
-fastpath_open(uint32_t flows, char why[static FASTPATH_WHY_LEN])
+fastpath_open(uint32_t flows, uint32_t hops, char why[static FASTPATH_WHY_LEN])
 {
 	(void)flows;
+	(void)hops;
 	snprintf(why, FASTPATH_WHY_LEN, "built without libbpf or clang");
 	return NULL;
 }
@@ -49,6 +50,17 @@ fastpath_attached(const struct fastpath *f, size_t n)
 	(void)f;
 	(void)n;
 	return false;
+}
+
+uint16_t
+fastpath_beside(struct fastpath *f, uint32_t place, unsigned int device,
+    const struct addr *to)
+{
+	(void)f;
+	(void)place;
+	(void)device;
+	(void)to;
+	return 0;
 }
 
 int
@@ -144,7 +156,8 @@ load(struct fastpath *f, char why[static FASTPATH_WHY_LEN])
 	if (f->object == NULL)
 		return fail(why, "reading the program", errno);
 	if (size_map(f, "fastpath_flows", 2 * f->count) != 0 ||
-	    size_map(f, "fastpath_sides", 2 * f->count) != 0)
+	    size_map(f, "fastpath_sides", 2 * f->count) != 0 ||
+	    size_map(f, "fastpath_hops", f->hop_count) != 0)
 		return fail(why, "sizing the tables", EINVAL);
 	error = -bpf_object__load(f->object);
 	if (error != 0)
@@ -172,13 +185,20 @@ sides_len(const struct fastpath *f)
 	return 2 * (size_t)f->count * sizeof *f->sides;
 }
 
+static size_t
+hops_len(const struct fastpath *f)
+{
+	return f->hop_count * sizeof *f->hops;
+}
+
 /* Counts are read, and sides opened and closed, without a system call. */
 static int
-share_both(struct fastpath *f, char why[static FASTPATH_WHY_LEN])
+share_all(struct fastpath *f, char why[static FASTPATH_WHY_LEN])
 {
 	f->sides = share(f, "fastpath_sides", sides_len(f));
 	f->control = share(f, "fastpath_control", sizeof *f->control);
-	if (f->sides == NULL || f->control == NULL)
+	f->hops = share(f, "fastpath_hops", hops_len(f));
+	if (f->sides == NULL || f->control == NULL || f->hops == NULL)
 		return fail(why, "sharing the counters", errno);
 	f->control->pid = (uint32_t)getpid();
 	f->control->magic = FASTPATH_MAGIC;
@@ -187,7 +207,7 @@ share_both(struct fastpath *f, char why[static FASTPATH_WHY_LEN])
 }
 
 struct fastpath *
-fastpath_open(uint32_t flows, char why[static FASTPATH_WHY_LEN])
+fastpath_open(uint32_t flows, uint32_t hops, char why[static FASTPATH_WHY_LEN])
 {
 	struct fastpath *f = calloc(1, sizeof *f);
 
@@ -196,8 +216,9 @@ fastpath_open(uint32_t flows, char why[static FASTPATH_WHY_LEN])
 		return NULL;
 	}
 	f->count = flows;
+	f->hop_count = 1 + (hops < UINT16_MAX ? hops : UINT16_MAX);
 	libbpf_set_print(NULL); /* it tells what it tries; we, what failed */
-	if (load(f, why) == 0 && share_both(f, why) == 0)
+	if (load(f, why) == 0 && share_all(f, why) == 0)
 		return f;
 	fastpath_close(f);
 	return NULL;
@@ -225,6 +246,36 @@ is_linked(const struct fastpath_place *at, enum fastpath_gate gate)
 	/* of tcx too the first word is the ifindex; 0: detached */
 	return bpf_obj_get_info_by_fd(at->hold[gate].link, &info, &len) == 0 &&
 	    info.xdp.ifindex == at->device;
+}
+
+static bool
+is_ours(uint32_t id)
+{
+	struct bpf_prog_info info = { 0 };
+	uint32_t len = sizeof info;
+	int fd = bpf_prog_get_fd_by_id(id);
+	bool ours = fd >= 0 && bpf_obj_get_info_by_fd(fd, &info, &len) == 0 &&
+	    strcmp(info.name, programs[FASTPATH_OUT]) == 0;
+
+	if (fd >= 0)
+		close(fd);
+	return ours;
+}
+
+/* More than are asked for is an error, and others' too. */
+static bool
+has_others(const struct fastpath_place *at)
+{
+	uint32_t ids[FASTPATH_PRIORITIES], n = FASTPATH_PRIORITIES;
+	bool others = false;
+
+	if (bpf_prog_query((int)at->device,
+		(enum bpf_attach_type)tcx_points[FASTPATH_OUT], 0, NULL, ids,
+		&n) != 0)
+		return errno != EINVAL; /* no such links */
+	for (uint32_t i = 0; i < n && !others; i++)
+		others = !is_ours(ids[i]);
+	return others;
 }
 
 /* ---- places ---- */
@@ -270,6 +321,7 @@ fastpath_attach(struct fastpath *f, unsigned int device,
 		return -1;
 	}
 	(void)if_indextoname(device, at->name);
+	at->shared = has_others(at);
 	f->used++;
 	return 0;
 }
@@ -306,6 +358,8 @@ fastpath_close(struct fastpath *f)
 	}
 	if (f->sides != NULL)
 		munmap(f->sides, sides_len(f));
+	if (f->hops != NULL)
+		munmap(f->hops, hops_len(f));
 	bpf_object__close(f->object);
 	free(f);
 }
@@ -319,6 +373,15 @@ fastpath_serves(const struct fastpath *f, unsigned int device)
 		if (f->places[i].device == device)
 			return true;
 	return false;
+}
+
+bool
+fastpath_is_shared(const struct fastpath *f, unsigned int device)
+{
+	for (size_t i = 0; i < f->used; i++)
+		if (f->places[i].device == device)
+			return f->places[i].shared;
+	return true;
 }
 
 size_t

@@ -31,10 +31,11 @@ enum fastpath_hook {
 	FASTPATH_HOOK_CLSACT, /* a filter: dead without us, but there */
 };
 
-/* The program loaded for `flows` flows, attached to nothing yet. NULL, and in
- * `why` a sentence, when the build, the kernel or rights lack. */
+/* The program loaded for `flows` flows, attached to nothing yet; it remembers
+ * `hops` next hops. NULL, and in `why` a sentence, when the build, the kernel or
+ * rights lack. */
 struct fastpath *
-fastpath_open(uint32_t flows, char why[static FASTPATH_WHY_LEN]);
+fastpath_open(uint32_t flows, uint32_t hops, char why[static FASTPATH_WHY_LEN]);
 /* From now on nothing is carried. NULL is fine. */
 void fastpath_close(struct fastpath *f);
 
@@ -53,6 +54,9 @@ size_t fastpath_devices(const struct fastpath *f);
  * somebody may have taken it away, or the interface may be gone. */
 const char *fastpath_device(const struct fastpath *f, size_t n);
 bool fastpath_attached(const struct fastpath *f, size_t n);
+/* Whether another's program looked at what leaves by this interface (tcx) when
+ * ours was attached. */
+bool fastpath_is_shared(const struct fastpath *f, unsigned int device);
 
 /* To be called every second: three seconds without it, and nothing is carried
  * until it is called again. */
@@ -69,7 +73,18 @@ uint32_t fastpath_epoch(const struct fastpath *f);
 struct fastpath_way {
 	unsigned int device; /* by which datagrams leave */
 	uint16_t mtu; /* of the path; the interface's own is known */
+	uint16_t hop; /* of fastpath_beside(); 0: none */
 };
+
+/*
+ * `to` is at the other end of this interface, a pair with nothing between
+ * (net/veth), and no gateway: what goes there may be put straight into that end
+ * (bpf_redirect_peer(), bpf-helpers(7)) while it is heard of. The place is the
+ * caller's choice, and its thread's, and was another's before; which to put in
+ * a way, 0 when there is no such place.
+ */
+uint16_t fastpath_beside(struct fastpath *f, uint32_t place,
+    unsigned int device, const struct addr *to);
 
 struct fastpath_flow {
 	struct addr client, edge; /* what the client's datagrams carry */

@@ -11,8 +11,6 @@
 
 #include "base/clock.h"
 
-#define PRIORITY 0x7473 /* of the first of our filters */
-#define PRIORITIES 8 /* daemons of ours on one interface */
 #define HANDLE 1
 #define MAPS_MAX 8 /* maps of a program that are looked at */
 
@@ -94,12 +92,12 @@ fastpath_add_filter(
 	int error = bpf_tc_hook_create(&hook);
 
 	/* EEXIST: another's, and it will do for both */
-	for (int i = 0; (error == 0 || error == -EEXIST) && i < PRIORITIES;
-	     i++) {
+	for (uint32_t i = 0;
+	     (error == 0 || error == -EEXIST) && i < FASTPATH_PRIORITIES; i++) {
 		struct bpf_tc_opts o;
 		uint32_t id;
 
-		at->hold[gate].priority = (uint32_t)(PRIORITY + i);
+		at->hold[gate].priority = FASTPATH_PRIORITY + i;
 		id = fastpath_filter_in(at, gate);
 		o = options_of(at, gate);
 		if (id != 0 && is_left_behind(id))

@@ -166,6 +166,7 @@ fill(struct fastpath_side *s, const struct fastpath_tuple *old,
 	s->ip_change = sum_add(s->address_change, ~(uint32_t)htons(0x0100));
 	s->device = way->device;
 	s->mtu = way->mtu;
+	s->hop = way->hop;
 	s->epoch = (uint16_t)epoch;
 	s->state = 0;
 }
@@ -224,6 +225,27 @@ carry(struct fastpath *f, uint32_t index, const struct fastpath_flow *flow)
 	remove_entry(f, in);
 	errno = error;
 	return -1;
+}
+
+/* Not to be used by the flows of before while it becomes another's. */
+uint16_t
+fastpath_beside(struct fastpath *f, uint32_t place, unsigned int device,
+    const struct addr *to)
+{
+	struct fastpath_hop *h;
+	uint32_t words[4];
+	uint16_t port;
+
+	if (place >= f->hop_count - 1)
+		return 0;
+	h = &f->hops[1 + place];
+	put_end(words, &port, to);
+	if (h->device != device || memcmp(h->addr, words, sizeof words) != 0) {
+		__atomic_store_n(&h->heard_ns, 0, __ATOMIC_SEQ_CST);
+		h->device = device;
+		memcpy(h->addr, words, sizeof words);
+	}
+	return (uint16_t)(1 + place);
 }
 
 int

@@ -10,9 +10,14 @@
 
 struct bpf_object;
 
+/* Of the first of our filters, and daemons of ours on one interface. */
+#define FASTPATH_PRIORITY 0x7473u
+#define FASTPATH_PRIORITIES 8u
+
 struct fastpath_place {
 	unsigned int device;
 	char name[IF_NAMESIZE];
+	bool shared; /* another's program looks at what leaves */
 	struct fastpath_hold {
 		int link; /* tcx: -1 none */
 		uint32_t priority; /* of the filter */
@@ -28,7 +33,9 @@ struct fastpath {
 	int program[2], flows; /* descriptors of the object's */
 	struct fastpath_side *sides; /* shared with the program */
 	struct fastpath_control *control; /* the same */
+	struct fastpath_hop *hops; /* the same */
 	uint32_t count; /* of flows: two sides each */
+	uint32_t hop_count; /* the first is none */
 	struct fastpath_place places[FASTPATH_DEVICES];
 	size_t used;
 	pid_t heir; /* 0: none, there are no filters */

@@ -51,7 +51,7 @@ struct fastpath_side {
 	uint64_t gate;
 	uint32_t ended; /* runs that have been counted below */
 	uint16_t mtu; /* of the path, for the whole IP packet */
-	uint16_t unused;
+	uint16_t hop; /* the next one, if it is remembered; 0: it is not */
 	uint64_t datagrams, bytes; /* of payload */
 	uint64_t seen_ns; /* CLOCK_MONOTONIC */
 	uint32_t device; /* by which it leaves (ifindex) */
@@ -64,9 +64,24 @@ struct fastpath_side {
 	uint32_t new_addr[8], old_addr[8]; /* source, destination */
 };
 
+/*
+ * The other end of a pair (veth), in another network namespace, where an
+ * address is. As long as that sends, it is there, and its frames tell both MAC
+ * addresses; then what is sent to it needs no neighbour entry. A side compares
+ * before it uses one: it may be another's by now.
+ */
+#define FASTPATH_HEARD_NS 4000000000u
+struct fastpath_hop {
+	uint64_t heard_ns; /* CLOCK_MONOTONIC; 0: never */
+	uint8_t frame[16]; /* begins with: to it, from us */
+	uint32_t device; /* our end */
+	uint32_t addr[4]; /* as in a tuple */
+	uint32_t unused[5]; /* a cache line */
+};
+
 /* One for all; the program forwards nothing unless this is kept up. */
 #define FASTPATH_DEAD_NS 3000000000u
-#define FASTPATH_MAGIC 0x74736631u /* "tsf1": this layout */
+#define FASTPATH_MAGIC 0x74736632u /* "tsf2": this layout */
 struct fastpath_control {
 	uint32_t magic;
 	uint32_t pid; /* whose it is */

@@ -1,15 +1,13 @@
 #include "net/route.h"
 
 #include <errno.h>
-#include <linux/netlink.h>
-#include <linux/rtnetlink.h>
 #include <string.h>
 #include <sys/socket.h>
 
 #include "net/device.h"
+#include "net/rtnl.h"
 #include "net/sock.h"
 
-#define ANSWER_LEN 2048
 #define READS_MOST 64 /* of what a watch has to say, in one go */
 
 struct question {
@@ -48,8 +46,7 @@ ask_for(const struct addr *from, const struct addr *to)
 	uint8_t bits = to->sa.sa_family == AF_INET6 ? 128 : 32;
 	struct question q = {
 		.header = { .nlmsg_len = NLMSG_LENGTH(sizeof q.route),
-		    .nlmsg_type = RTM_GETROUTE,
-		    .nlmsg_flags = NLM_F_REQUEST },
+		    .nlmsg_type = RTM_GETROUTE },
 		.route = { .rtm_family = (uint8_t)to->sa.sa_family,
 		    .rtm_src_len = from != NULL ? bits : 0,
 		    .rtm_dst_len = bits },
@@ -63,102 +60,84 @@ ask_for(const struct addr *from, const struct addr *to)
 
 /* ---- the answer ---- */
 
-static uint32_t
-word_of(const struct rtattr *a)
-{
-	uint32_t word = 0;
-
-	if (RTA_PAYLOAD(a) >= sizeof word)
-		memcpy(&word, RTA_DATA(a), sizeof word);
-	return word;
-}
-
-/* RTA_NEXT() without its mix of signs. */
-static const struct rtattr *
-next(const struct rtattr *a, int *left)
-{
-	int step = (int)RTA_ALIGN(a->rta_len);
-
-	*left -= step;
-	return (const struct rtattr *)((const uint8_t *)a + step);
-}
+struct found {
+	struct route route;
+	bool plain; /* by one interface, to one next hop */
+};
 
 static void
 read_metrics(const struct rtattr *metrics, struct route *r)
 {
-	int left = (int)RTA_PAYLOAD(metrics);
+	struct rtnl_walk w = rtnl_nested(metrics);
+	const struct rtattr *a;
 
-	for (const struct rtattr *a = RTA_DATA(metrics); RTA_OK(a, left);
-	     a = next(a, &left)) {
-		uint32_t mtu = word_of(a);
+	while ((a = rtnl_next(&w)) != NULL) {
+		uint32_t mtu = rtnl_word(a);
 
 		if (a->rta_type == RTAX_MTU && mtu > 0 && mtu < UINT16_MAX)
 			r->mtu = (uint16_t)mtu;
 	}
 }
 
-/* Several next hops, or one through a tunnel, are not one device. */
-static int
-read_route(const struct nlmsghdr *h, struct route *r)
+static void
+read_attribute(const struct rtattr *a, struct found *f)
 {
-	const struct rtmsg *m = NLMSG_DATA(h);
-	int left = (int)RTM_PAYLOAD(h);
-	bool local = m->rtm_type == RTN_LOCAL;
-	bool plain = local || m->rtm_type == RTN_UNICAST;
-
-	*r = (struct route){ .mtu = UINT16_MAX };
-	for (const struct rtattr *a = RTM_RTA(m); RTA_OK(a, left);
-	     a = next(a, &left)) {
-		if (a->rta_type == RTA_OIF)
-			r->device = word_of(a);
-		else if (a->rta_type == RTA_METRICS)
-			read_metrics(a, r);
-		else if (a->rta_type == RTA_ENCAP)
-			plain = false;
+	switch (a->rta_type) {
+	case RTA_OIF:
+		f->route.device = rtnl_word(a);
+		break;
+	case RTA_METRICS:
+		read_metrics(a, &f->route);
+		break;
+	case RTA_GATEWAY:
+	case RTA_VIA:
+		f->route.direct = false;
+		break;
+	case RTA_ENCAP:
+		f->plain = false;
+		break;
+	default:
+		break;
 	}
-	if (local)
-		r->device = DEVICE_LOOPBACK; /* whoever has the address */
-	if (plain && r->device != 0)
-		return 0;
-	errno = EADDRNOTAVAIL;
-	return -1;
 }
 
-static int
-read_answer(const struct nlmsghdr *h, size_t len, struct route *r)
+/* Several next hops, or one through a tunnel, are not one device. */
+static void
+read_route(const struct nlmsghdr *h, void *to)
 {
-	struct nlmsgerr e;
+	const struct rtmsg *m = NLMSG_DATA(h);
+	struct rtnl_walk w = rtnl_walk(h, sizeof *m);
+	const struct rtattr *a;
+	struct found *f = to;
+	bool local = m->rtm_type == RTN_LOCAL;
 
-	if (!NLMSG_OK(h, len)) {
-		errno = EPROTO;
-		return -1;
+	*f = (struct found){
+		.route = { .mtu = UINT16_MAX, .direct = true },
+		.plain = local || m->rtm_type == RTN_UNICAST,
+	};
+	while ((a = rtnl_next(&w)) != NULL)
+		read_attribute(a, f);
+	if (local) {
+		f->route.device = DEVICE_LOOPBACK; /* whoever has the address */
+		f->route.direct = false;
 	}
-	if (h->nlmsg_type == RTM_NEWROUTE &&
-	    h->nlmsg_len >= NLMSG_LENGTH(sizeof(struct rtmsg)))
-		return read_route(h, r);
-	errno = EPROTO;
-	if (h->nlmsg_type == NLMSG_ERROR &&
-	    h->nlmsg_len >= NLMSG_LENGTH(sizeof e)) {
-		memcpy(&e, NLMSG_DATA(h), sizeof e);
-		errno = -e.error;
-	}
-	return -1;
 }
 
 int
 route_find(
     int fd, const struct addr *from, const struct addr *to, struct route *r)
 {
-	_Alignas(struct nlmsghdr) uint8_t answer[ANSWER_LEN];
 	struct question q = ask_for(from, to);
-	ssize_t n;
+	struct found f = { 0 };
 
-	if (send(fd, &q, q.header.nlmsg_len, 0) < 0)
+	if (rtnl_ask(fd, &q.header, RTM_NEWROUTE, sizeof q.route, read_route,
+		&f) != 0)
 		return -1;
-	n = recv(fd, answer, sizeof answer, 0);
-	if (n < 0)
-		return -1;
-	return read_answer((const struct nlmsghdr *)answer, (size_t)n, r);
+	*r = f.route;
+	if (f.plain && r->device != 0)
+		return 0;
+	errno = EADDRNOTAVAIL;
+	return -1;
 }
 
 /* ---- changes ---- */
@@ -166,7 +145,7 @@ route_find(
 int
 route_watch(void)
 {
-	return sock_route_open(RTMGRP_LINK | RTMGRP_IPV4_IFADDR |
+	return sock_route_open(RTMGRP_LINK | RTMGRP_TC | RTMGRP_IPV4_IFADDR |
 	    RTMGRP_IPV4_ROUTE | RTMGRP_IPV4_RULE | RTMGRP_IPV6_IFADDR |
 	    RTMGRP_IPV6_ROUTE | (uint32_t)1 << (RTNLGRP_IPV6_RULE - 1));
 }
@@ -175,7 +154,7 @@ route_watch(void)
 bool
 route_changed(int fd)
 {
-	uint8_t message[ANSWER_LEN];
+	uint8_t message[64]; /* what it says does not matter */
 	bool any = false;
 
 	for (int i = 0; i < READS_MOST; i++) {

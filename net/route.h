@@ -13,6 +13,7 @@
 struct route {
 	unsigned int device; /* by which it leaves (ifindex); lo: it stays */
 	uint16_t mtu; /* of the path where it is known, else UINT16_MAX */
+	bool direct; /* the next hop is who is sent to, and no gateway */
 };
 
 /* For route_find(); its reads give up after a second. -1 with errno. */
@@ -26,8 +27,8 @@ int route_open(void);
 int route_find(
     int fd, const struct addr *from, const struct addr *to, struct route *r);
 
-/* Readable when routes, rules, addresses or interfaces have changed; -1 with
- * errno. route_changed() takes what is there to read: whether there was. */
+/* Readable when routes, rules, addresses, interfaces or what hangs on them
+ * (tc(8)) have changed; -1 with errno. route_changed() takes what is there to read: whether there was. */
 int route_watch(void);
 bool route_changed(int fd);
 

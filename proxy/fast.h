@@ -8,6 +8,9 @@
 
 #include "proxy/app.h"
 
+/* Next hops that a worker remembers; a power of two. */
+#define FAST_ROUTES 1024
+
 /* Why its flows stay on sockets. */
 enum fast_why {
 	FAST_WHY_NONE = 0, /* they need not */

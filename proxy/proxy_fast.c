@@ -159,6 +159,14 @@ flows_of(const struct proxy *p)
 	return (uint32_t)workers * p->udp_flows;
 }
 
+static uint32_t
+hops_of(const struct proxy *p)
+{
+	size_t workers = proxy_settings_workers(p->started);
+
+	return (uint32_t)workers * FAST_ROUTES;
+}
+
 static int
 open_path(struct proxy *p, bool rehearse)
 {
@@ -168,7 +176,7 @@ open_path(struct proxy *p, bool rehearse)
 		return -1;
 	if (d.n == 0)
 		find_devices(&d, p->started);
-	p->fastpath = fastpath_open(flows_of(p), p->fast_why);
+	p->fastpath = fastpath_open(flows_of(p), hops_of(p), p->fast_why);
 	if (p->fastpath == NULL)
 		return -1;
 	if (rehearse || attach(p, &d) == 0)

@@ -15,12 +15,12 @@
 #include "net/fastpath.h"
 #include "net/route.h"
 #include "net/sock.h"
+#include "net/veth.h"
 #include "proxy/fast.h"
 
 /* A request and its reply may be all there is; what follows is worth it. */
 #define FIRST_DATAGRAMS 3
 #define SWEEP_TICKS 20 /* in which every flow has been looked at */
-#define ROUTES 1024 /* remembered; a power of two */
 #define NS_PER_MS 1000000u
 
 enum fast_state {
@@ -40,13 +40,13 @@ struct fast_route {
 	struct addr from, to; /* ports 0 */
 	uint32_t epoch;
 	bool known, good;
-	struct route route;
+	struct fastpath_way way;
 };
 
 struct udp_fast {
 	struct fastpath *path; /* the proxy's */
 	int router;
-	struct fast_route routes[ROUTES];
+	struct fast_route routes[FAST_ROUTES];
 	struct fast_flow *flows;
 	uint32_t sweep; /* the next flow to be looked at */
 	struct log_gate full;
@@ -125,27 +125,54 @@ route_place(struct udp_fast *fast, const struct addr *to)
 	addr_prefix_key(key, to, 32, 128);
 	for (size_t i = 0; i < sizeof key; i++)
 		h = (h ^ key[i]) * 16777619u;
-	return &fast->routes[h & (ROUTES - 1)];
+	return &fast->routes[h & (FAST_ROUTES - 1)];
+}
+
+/* A place of the path's for each of ours, whose workers have one after the
+ * other. */
+static uint16_t
+hop_of(struct udp_worker *w, const struct fast_route *r, unsigned int device)
+{
+	struct udp_fast *fast = w->fast;
+	size_t place =
+	    (size_t)w->setup.worker * FAST_ROUTES + (size_t)(r - fast->routes);
+
+	if (fastpath_is_shared(fast->path, device) ||
+	    !veth_is_bare(fast->router, device))
+		return 0;
+	return fastpath_beside(fast->path, (uint32_t)place, device, &r->to);
 }
 
 /* False: its datagrams would leave by an interface that is not ours. */
 static bool
-find_way(struct udp_fast *fast, const struct addr *from, const struct addr *to,
+look_up(struct udp_worker *w, struct fast_route *r)
+{
+	struct route route;
+
+	if (route_find(w->fast->router, &r->from, &r->to, &route) != 0 ||
+	    !fastpath_serves(w->fast->path, route.device))
+		return false;
+	r->way.device = route.device;
+	r->way.mtu = route.mtu;
+	r->way.hop = route.direct ? hop_of(w, r, route.device) : 0;
+	return true;
+}
+
+static bool
+find_way(struct udp_worker *w, const struct addr *from, const struct addr *to,
     uint32_t epoch, struct fastpath_way *way)
 {
 	const struct addr a = host_of(from), b = host_of(to);
-	struct fast_route *r = route_place(fast, &b);
+	struct fast_route *r = route_place(w->fast, &b);
 
 	if (!r->known || r->epoch != epoch || !addr_equal(&r->from, &a) ||
 	    !addr_equal(&r->to, &b)) {
 		*r = (struct fast_route){
 			.from = a, .to = b, .epoch = epoch, .known = true
 		};
-		r->good = route_find(fast->router, &a, &b, &r->route) == 0 &&
-		    fastpath_serves(fast->path, r->route.device);
+		r->good = look_up(w, r);
 	}
-	way->device = r->route.device;
-	way->mtu = r->route.mtu;
+	*way = r->way;
 	return r->good;
 }
 
@@ -177,10 +204,10 @@ describe(struct udp_worker *w, const struct flow *f, struct fastpath_flow *flow)
 	return f->client.sa.sa_family == flow->origin.sa.sa_family &&
 	    !is_of_one_link(&f->client) && !is_of_one_link(&flow->origin) &&
 	    sock_local(udp_side_of(w, f)->ready.fd, &flow->near) == 0 &&
-	    find_way(w->fast, &flow->near, &flow->origin, flow->epoch,
-		&flow->to_origin) &&
-	    find_way(w->fast, &flow->edge, &flow->client, flow->epoch,
-		&flow->to_client) &&
+	    find_way(
+		w, &flow->near, &flow->origin, flow->epoch, &flow->to_origin) &&
+	    find_way(
+		w, &flow->edge, &flow->client, flow->epoch, &flow->to_client) &&
 	    is_of_one_host(flow);
 }
 

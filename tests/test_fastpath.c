@@ -27,6 +27,7 @@ static struct lab lab;
 #ifdef HAVE_FASTPATH
 
 #define FLOWS 4
+#define HOPS 2
 
 static struct fastpath *
 opened(void)
@@ -36,7 +37,7 @@ opened(void)
 
 	if (lab.kind != LAB_ROOT)
 		skip();
-	f = fastpath_open(FLOWS, why);
+	f = fastpath_open(FLOWS, HOPS, why);
 	if (f == NULL)
 		fail_msg("%s", why);
 	return f;
@@ -49,8 +50,8 @@ flow(const char *client, const char *near)
 		.edge = sockets_addr("192.0.2.1:53"),
 		.near = sockets_addr(near),
 		.origin = sockets_addr("192.0.2.102:53"),
-		.to_client = { lab.device[0], UINT16_MAX },
-		.to_origin = { lab.device[1], UINT16_MAX } };
+		.to_client = { lab.device[0], UINT16_MAX, 0 },
+		.to_origin = { lab.device[1], UINT16_MAX, 0 } };
 }
 
 static void
@@ -138,7 +139,7 @@ the_lack_is_told(void **state)
 	char why[FASTPATH_WHY_LEN] = "";
 
 	(void)state;
-	assert_null(fastpath_open(1, why));
+	assert_null(fastpath_open(1, 1, why));
 	assert_string_equal(why, "built without libbpf or clang");
 }
 
@@ -179,8 +180,10 @@ routes_are_found(void **state)
 		    route_find(fd, table[i].from, &to, &r) == 0 ? 0 : errno;
 
 		assert_int_equal(error, table[i].error);
-		if (error == 0)
-			assert_int_equal(r.device, table[i].device);
+		if (error != 0)
+			continue;
+		assert_int_equal(r.device, table[i].device);
+		assert_int_equal(r.direct, r.device != DEVICE_LOOPBACK);
 	}
 	close(fd);
 }

@@ -111,8 +111,8 @@ rtnl_walk(const struct nlmsghdr *h, size_t head)
 struct rtnl_walk
 rtnl_nested(const struct rtattr *a)
 {
-	return (struct rtnl_walk){ .at = RTA_DATA(a),
-		.left = (int)RTA_PAYLOAD(a) };
+	return (
+	    struct rtnl_walk){ .at = RTA_DATA(a), .left = (int)RTA_PAYLOAD(a) };
 }
 
 const struct rtattr *

@@ -106,9 +106,9 @@ def manual_pages():
             for p in sorted((harness.ROOT / d).glob("*.[1-8]"))]
 
 
-OTHERS = {"adjtimex", "hosts", "landlock", "pidfd_getfd", "pipe", "seccomp",
-          "sd-daemon", "sd_listen_fds", "sh", "sock_diag", "socket", "splice",
-          "ss", "strace", "systemd.socket", "udp", "unix"}
+OTHERS = {"adjtimex", "bpf", "hosts", "landlock", "pidfd_getfd", "pipe",
+          "seccomp", "sd-daemon", "sd_listen_fds", "sh", "sock_diag", "socket", "splice",
+          "ss", "strace", "systemd.socket", "udp", "unix", "veth"}
 
 
 @pytest.mark.parametrize("page", manual_pages(), ids=lambda p: p.name)

@@ -189,12 +189,14 @@ static const struct condition server_conditions[] = {
 	{ SCMP_SYS(kill), 1, WHOLE, SIGTERM },
 };
 
-/* Into and out of the maps of net/dispatch and net/fastpath that are open, and
- * whether links are; nothing can be loaded or made. */
+/* Into and out of the maps of net/dispatch and net/fastpath that are open,
+ * whether links are, and again for a program that is open; nothing can be
+ * loaded. */
 static const struct condition proxy_conditions[] = {
 	{ SCMP_SYS(bpf), 0, WHOLE, BPF_MAP_UPDATE_ELEM },
 	{ SCMP_SYS(bpf), 0, WHOLE, BPF_MAP_DELETE_ELEM },
 	{ SCMP_SYS(bpf), 0, WHOLE, BPF_OBJ_GET_INFO_BY_FD },
+	{ SCMP_SYS(bpf), 0, WHOLE, BPF_LINK_CREATE },
 };
 
 /* No raw ones: a transparent proxy has the capability for them. */

@@ -6,22 +6,23 @@
 #include <netpacket/packet.h>
 #include <string.h>
 
-static bool
-is_ethernet(const struct ifaddrs *i)
+/* Its ifindex, if that is what this entry tells of. */
+static unsigned int
+ethernet_of(const struct ifaddrs *i)
 {
 	struct sockaddr_ll l;
 
 	if (i->ifa_addr == NULL || i->ifa_addr->sa_family != AF_PACKET)
-		return false;
+		return 0;
 	memcpy(&l, i->ifa_addr, sizeof l);
-	return l.sll_hatype == ARPHRD_ETHER;
+	return l.sll_hatype == ARPHRD_ETHER ? (unsigned int)l.sll_ifindex : 0;
 }
 
 static bool
 is_named_ethernet(const struct ifaddrs *list, const char *name)
 {
 	for (const struct ifaddrs *i = list; i != NULL; i = i->ifa_next)
-		if (strcmp(i->ifa_name, name) == 0 && is_ethernet(i))
+		if (strcmp(i->ifa_name, name) == 0 && ethernet_of(i) != 0)
 			return true;
 	return false;
 }
@@ -88,15 +89,18 @@ device_list(unsigned int *devices, size_t most)
 	return n;
 }
 
-bool
-device_is_ethernet(const char *name)
+unsigned int
+device_named(const char *name)
 {
 	struct ifaddrs *list;
-	bool is = false;
+	unsigned int device = 0;
 
 	if (getifaddrs(&list) != 0)
-		return false;
-	is = is_named_ethernet(list, name);
+		return 0;
+	for (struct ifaddrs *i = list; i != NULL && device == 0;
+	     i = i->ifa_next)
+		if (strcmp(i->ifa_name, name) == 0)
+			device = ethernet_of(i);
 	freeifaddrs(list);
-	return is;
+	return device;
 }

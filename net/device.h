@@ -2,7 +2,6 @@
 #ifndef NET_DEVICE_H
 #define NET_DEVICE_H
 
-#include <stdbool.h>
 #include <stddef.h>
 
 #include "net/addr.h"
@@ -17,7 +16,7 @@ unsigned int device_of(const struct addr *a);
  * many, `most` at most. */
 size_t device_list(unsigned int *devices, size_t most);
 
-/* Whether an interface is of Ethernet, as veth and bridges are. */
-bool device_is_ethernet(const char *name);
+/* That of Ethernet, as veth and bridges are, which has this name; 0: none. */
+unsigned int device_named(const char *name);
 
 #endif

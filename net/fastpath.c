@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "base/clock.h"
+#include "net/device.h"
 
 #ifndef HAVE_FASTPATH
 
@@ -61,6 +62,22 @@ fastpath_beside(struct fastpath *f, uint32_t place, unsigned int device,
 	(void)device;
 	(void)to;
 	return 0;
+}
+
+bool
+fastpath_is_gone(const struct fastpath *f, size_t n)
+{
+	(void)f;
+	(void)n;
+	return false;
+}
+
+bool
+fastpath_return(struct fastpath *f, size_t n)
+{
+	(void)f;
+	(void)n;
+	return false;
 }
 
 int
@@ -341,6 +358,46 @@ fastpath_attached(const struct fastpath *f, size_t n)
 	    is_attached(&f->places[n], FASTPATH_OUT);
 }
 
+/* ---- coming back ---- */
+
+bool
+fastpath_is_gone(const struct fastpath *f, size_t n)
+{
+	return device_named(f->places[n].name) != f->places[n].device;
+}
+
+/* Who holds a program may link it; no right is wanted. */
+static bool
+link_again(struct fastpath *f, struct fastpath_place *at, unsigned int device)
+{
+	struct fastpath_place now = { .device = device };
+
+	if (attach_link(f, &now, FASTPATH_OUT) != 0)
+		return false;
+	if (attach_link(f, &now, FASTPATH_IN) != 0) {
+		close(now.hold[FASTPATH_OUT].link);
+		return false;
+	}
+	detach(at);
+	memcpy(at->hold, now.hold, sizeof at->hold);
+	at->shared = true; /* it takes a right to know */
+	__atomic_store_n(&at->device, device, __ATOMIC_RELEASE);
+	return true;
+}
+
+bool
+fastpath_return(struct fastpath *f, size_t n)
+{
+	struct fastpath_place *at = &f->places[n];
+	unsigned int device = device_named(at->name);
+
+	if (device == 0)
+		return false;
+	if (at->hold[FASTPATH_IN].link < 0)
+		return fastpath_filter_again(f, at, device);
+	return device != at->device && link_again(f, at, device);
+}
+
 void
 fastpath_close(struct fastpath *f)
 {
@@ -370,7 +427,8 @@ bool
 fastpath_serves(const struct fastpath *f, unsigned int device)
 {
 	for (size_t i = 0; i < f->used; i++)
-		if (f->places[i].device == device)
+		if (__atomic_load_n(&f->places[i].device, __ATOMIC_ACQUIRE) ==
+		    device)
 			return true;
 	return false;
 }

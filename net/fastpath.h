@@ -54,6 +54,12 @@ size_t fastpath_devices(const struct fastpath *f);
  * somebody may have taken it away, or the interface may be gone. */
 const char *fastpath_device(const struct fastpath *f, size_t n);
 bool fastpath_attached(const struct fastpath *f, size_t n);
+/* Whether the interface of this name is not the one that it was. */
+bool fastpath_is_gone(const struct fastpath *f, size_t n);
+/* Puts the program on one that is gone and has come back by its name; to be
+ * asked every second, for a filter is put there by the heir. True: it is there.
+ * Its flows are the caller's to move (fastpath_next_epoch()). */
+bool fastpath_return(struct fastpath *f, size_t n);
 /* Whether another's program looked at what leaves by this interface (tcx) when
  * ours was attached. */
 bool fastpath_is_shared(const struct fastpath *f, unsigned int device);

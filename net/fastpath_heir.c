@@ -1,7 +1,9 @@
 /*
  * Who takes the filters of net/fastpath away: no link holds them, and the
- * daemon gives up the right to. A child that has it, and nothing else, waits
- * on a pipe until the daemon has ended, however that was.
+ * daemon gives up the right to. A child that has it, and the programs, and
+ * nothing else, waits on a pipe until the daemon has ended, however that was.
+ * Meanwhile it puts the programs on an interface that has come back: by the
+ * name that one had, and no other.
  */
 #include "net/fastpath_inner.h"
 
@@ -12,11 +14,13 @@
 #include <limits.h>
 #include <linux/capability.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/priv.h"
+#include "net/device.h"
 
 static bool
 has_filters(const struct fastpath *f)
@@ -27,31 +31,71 @@ has_filters(const struct fastpath *f)
 	return false;
 }
 
+/* What the daemon asks for. */
+struct wish {
+	uint32_t place;
+	uint32_t device; /* where that is now */
+};
+
+static int
+by_number(const void *a, const void *b)
+{
+	return *(const int *)a - *(const int *)b;
+}
+
 /* Nobody's port, log or map must live on in us. */
 static void
-keep_only(int fd)
+keep_only(int *fds, size_t n)
 {
 	static const int deaf_to[] = { SIGTERM, SIGINT, SIGHUP, SIGUSR1 };
+	unsigned int from = STDERR_FILENO + 1;
 
 	for (size_t i = 0; i < sizeof deaf_to / sizeof *deaf_to; i++)
 		signal(deaf_to[i], SIG_IGN);
-	if (fd > STDERR_FILENO + 1)
-		close_range(STDERR_FILENO + 1, (unsigned int)fd - 1, 0);
-	close_range((unsigned int)fd + 1, UINT_MAX, 0);
+	qsort(fds, n, sizeof *fds, by_number);
+	for (size_t i = 0; i < n; i++) {
+		if ((unsigned int)fds[i] > from)
+			close_range(from, (unsigned int)fds[i] - 1, 0);
+		from = (unsigned int)fds[i] + 1;
+	}
+	close_range(from, UINT_MAX, 0);
+}
+
+/* Where they are is as they were found the last time; what cannot be put there
+ * is asked for again. */
+static void
+fulfil(struct fastpath *f, const struct wish *w)
+{
+	struct fastpath_place *at = &f->places[w->place];
+
+	if (w->place >= f->used || device_named(at->name) != w->device ||
+	    w->device == at->device)
+		return;
+	at->device = w->device;
+	if (fastpath_add_filter(f, at, FASTPATH_OUT) == 0 &&
+	    fastpath_add_filter(f, at, FASTPATH_IN) == 0)
+		return;
+	fastpath_remove_filters(at);
+	at->device = 0;
 }
 
 static void
-inherit(const struct fastpath *f, int fd, const char *user)
+inherit(struct fastpath *f, int fd, const char *user)
 {
 	static const int caps[] = { CAP_NET_ADMIN };
-	char byte;
+	int fds[] = { fd, f->program[FASTPATH_IN], f->program[FASTPATH_OUT] };
+	struct wish w;
+	ssize_t n;
 
-	keep_only(fd);
+	keep_only(fds, sizeof fds / sizeof *fds);
 	prctl(PR_SET_NAME, "l4proxyd-heir");
 	if (priv_drop_keep(user, caps, 1) != 0)
 		_exit(1);
-	while (read(fd, &byte, 1) < 0 && errno == EINTR)
-		continue;
+	while ((n = read(fd, &w, sizeof w)) != 0)
+		if (n == (ssize_t)sizeof w)
+			fulfil(f, &w);
+		else if (errno != EINTR)
+			break;
 	for (size_t i = 0; i < f->used; i++)
 		fastpath_remove_filters(&f->places[i]);
 	_exit(0);
@@ -66,6 +110,7 @@ fastpath_leave_heir(struct fastpath *f, const char *user)
 		return 0;
 	if (pipe2(ends, O_CLOEXEC) != 0)
 		return -1;
+	(void)fcntl(ends[1], F_SETFL, O_NONBLOCK);
 	f->heir = fork();
 	if (f->heir == 0)
 		inherit(f, ends[0], user);
@@ -76,6 +121,34 @@ fastpath_leave_heir(struct fastpath *f, const char *user)
 	}
 	close(ends[1]);
 	return -1;
+}
+
+/* By the id of our program, whichever priority the heir has found free. */
+static bool
+find_filter(struct fastpath_place *at, enum fastpath_gate gate)
+{
+	for (uint32_t i = 0; i < FASTPATH_PRIORITIES; i++) {
+		at->hold[gate].priority = FASTPATH_PRIORITY + i;
+		if (fastpath_filter_in(at, gate) == at->hold[gate].program)
+			return true;
+	}
+	return false;
+}
+
+bool
+fastpath_filter_again(
+    struct fastpath *f, struct fastpath_place *at, unsigned int device)
+{
+	const struct wish w = { .place = (uint32_t)(at - f->places),
+		.device = device };
+
+	if (device == at->device && find_filter(at, FASTPATH_IN) &&
+	    find_filter(at, FASTPATH_OUT))
+		return true;
+	(void)!write(f->alive, &w, sizeof w);
+	at->shared = true; /* nobody has looked */
+	__atomic_store_n(&at->device, device, __ATOMIC_RELEASE);
+	return false;
 }
 
 void

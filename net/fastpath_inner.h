@@ -56,6 +56,10 @@ uint32_t
 fastpath_filter_in(const struct fastpath_place *at, enum fastpath_gate gate);
 /* Those that are still ours. */
 void fastpath_remove_filters(const struct fastpath_place *at);
+/* Has the heir put the filters on an interface that is back; true: they are
+ * there. */
+bool fastpath_filter_again(
+    struct fastpath *f, struct fastpath_place *at, unsigned int device);
 /* When we are about to end: until the heir has done its work. */
 void fastpath_await_heir(struct fastpath *f);
 

@@ -100,15 +100,18 @@ named_devices(struct devices *d, const struct proxy_settings *s,
 	for (size_t i = 0; i < s->fast_path_interfaces; i++) {
 		const char *name = s->fast_path_interface[i];
 
-		if (!device_is_ethernet(name) &&
-		    if_nametoindex(name) != DEVICE_LOOPBACK) {
+		unsigned int device = device_named(name);
+
+		if (device == 0 && if_nametoindex(name) == DEVICE_LOOPBACK)
+			device = DEVICE_LOOPBACK;
+		if (device == 0) {
 			snprintf(why, FASTPATH_WHY_LEN,
 			    "fast_path_interfaces: %s is no interface of "
 			    "Ethernet on this host",
 			    name);
 			return -1;
 		}
-		add(d, if_nametoindex(name));
+		add(d, device);
 	}
 	return 0;
 }
@@ -261,19 +264,36 @@ proxy_tell_fast_path(const struct proxy *p)
 
 /* ---- while it lives ---- */
 
-/* Once for each; it needs the rights of the start to come back. */
+static void
+lose(struct proxy *p, size_t n)
+{
+	const char *name = fastpath_device(p->fastpath, n);
+
+	p->fast_lost[n] = true;
+	fastpath_next_epoch(p->fastpath);
+	if (fastpath_is_gone(p->fastpath, n))
+		log_warning("fast path: %s is gone: flows by it are on sockets "
+			    "until it is back",
+		    name);
+	else
+		log_warning("fast path: somebody has taken the program off %s: "
+			    "flows by it are on sockets until a restart",
+		    name);
+}
+
+/* What somebody has taken off an interface that is still there stays off. */
 static void
 look_after(struct proxy *p)
 {
 	for (size_t i = 0; i < fastpath_devices(p->fastpath); i++) {
-		if (p->fast_lost[i] || fastpath_attached(p->fastpath, i))
-			continue;
-		p->fast_lost[i] = true;
-		fastpath_next_epoch(p->fastpath);
-		log_warning("fast path: %s is gone, or somebody has taken the "
-			    "program off it: its flows are on sockets until a "
-			    "restart",
-		    fastpath_device(p->fastpath, i));
+		if (!p->fast_lost[i] && !fastpath_attached(p->fastpath, i))
+			lose(p, i);
+		else if (p->fast_lost[i] && fastpath_return(p->fastpath, i)) {
+			p->fast_lost[i] = false;
+			fastpath_next_epoch(p->fastpath);
+			log_info("fast path: %s is back",
+			    fastpath_device(p->fastpath, i));
+		}
 	}
 }
 

@@ -39,7 +39,7 @@ struct proxy {
 	int raw[2]; /* of UDP edges that are bound elsewhere: by family */
 	struct fastpath *fastpath; /* NULL: all flows are on sockets */
 	char fast_why[FASTPATH_WHY_LEN + IF_NAMESIZE + 2]; /* then why */
-	bool fast_lost[FASTPATH_DEVICES]; /* told: not attached any more */
+	bool fast_lost[FASTPATH_DEVICES]; /* told: not attached now */
 	bool fast_changed; /* routes, during the pause */
 	struct edge_set edges;
 	struct edge_set retired; /* of before a reload, not yet closed */

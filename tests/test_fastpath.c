@@ -224,9 +224,9 @@ interfaces_are_found(void **state)
 	assert_int_equal(device_of(&far), 0);
 	assert_int_equal(device_list(devices, 8), 2);
 	assert_int_equal(device_list(devices, 1), 1);
-	assert_true(device_is_ethernet("d1"));
-	assert_false(device_is_ethernet("lo"));
-	assert_false(device_is_ethernet("d9"));
+	assert_int_equal(device_named("d1"), lab.device[0]);
+	assert_int_equal(device_named("lo"), 0);
+	assert_int_equal(device_named("d9"), 0);
 }
 
 int

@@ -26,7 +26,6 @@ struct watch {
 	struct lookup *lookup;
 	struct app_origin origin[APP_ORIGINS_MAX]; /* that it has now */
 	size_t origins;
-	bool crowded; /* sessions of former ones hold slots that some need */
 	/* what the log has been told */
 	enum status status;
 	enum resolver_outcome why;
@@ -75,8 +74,8 @@ tell_failure(const struct watch *w, const struct lookup_result *r)
 			    "known stays as it was",
 		    a->name, a->dns.name, why);
 	else if (w->origins > 0)
-		log_warning("%s: %s is not resolved: %s; its %zu origins of "
-			    "before stay",
+		log_warning("%s: %s is not resolved: %s; what it had before "
+			    "(%zu) stays",
 		    a->name, a->dns.name, why, w->origins);
 	else
 		log_warning("%s: %s is not resolved: %s; it has no origin",
@@ -178,20 +177,13 @@ filter(struct watch *w, const struct lookup_result *r, struct app_origin *list)
 static bool
 take(struct watch *w, const struct app_origin *list, size_t n)
 {
-	bool changed = !dnsset_same(list, n, w->origin, w->origins);
-	bool crowded = w->crowded;
-
-	if (!changed && !crowded)
+	if (dnsset_same(list, n, w->origin, w->origins))
 		return false;
 	memcpy(w->origin, list, n * sizeof *list);
 	w->origins = n;
-	w->crowded = origins_replace(w->service->origins, list, n) != 0;
-	if (w->crowded && !crowded)
-		log_warning("%s: %s: some origins are left out until sessions "
-			    "with former ones end: %s",
-		    w->service->app.name, w->service->app.dns.name,
-		    strerror(errno));
-	return changed;
+	/* never more than there is room for */
+	(void)origins_replace(w->service->origins, list, n);
+	return true;
 }
 
 static void

@@ -407,7 +407,7 @@ flow_add(struct flow_table *t, const struct addr *client,
 	t->free = f->bucket_next;
 	f->client = *client;
 	f->edge = *edge;
-	f->origin_slot = -1;
+	f->origin_handle = -1;
 	f->born_ms = now_ms;
 	f->idle_ms = idle_ms;
 	f->expires_ms = now_ms + idle_ms;

@@ -23,12 +23,12 @@ struct flow {
 	struct addr edge; /* the address and port that were asked */
 	/* the flow */
 	uint16_t slot; /* the table's: of the wheel */
-	int8_t origin_slot; /* of the service's origins, -1 none */
 	bool announced; /* the owner's: a PROXY header was sent */
 	bool replied;
 	bool named; /* by a peer: the key has that too, see flow_via() */
 	bool unbound; /* no longer found by its key */
 	bool over; /* the owner's: ends once its replies are sent */
+	int origin_handle; /* of the service's origins, -1 none */
 	uint32_t listener; /* the owner's: which socket was asked */
 	uint32_t client_packets, origin_packets;
 	uint32_t idle_ms; /* from the last datagram to expires_ms */

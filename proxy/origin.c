@@ -1,6 +1,7 @@
 #include "proxy/origin.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <pthread.h>
 #include <sodium.h>
 #include <stdio.h>
@@ -10,6 +11,7 @@
 #include "proxy/balance.h"
 
 #define SECOND_NS 1000000000ull
+#define TENANTS ((unsigned int)INT_MAX / APP_ORIGINS_MAX)
 
 /* Beside each origin of the balance, by its index: the slot. */
 struct slot {
@@ -23,6 +25,7 @@ struct slot {
 	uint32_t failures; /* in a row */
 	uint64_t ejected_until_ns; /* monotonic */
 	uint64_t total, failed;
+	unsigned int tenant; /* of the slot, those counted that left sessions */
 };
 
 struct origins {
@@ -61,14 +64,53 @@ find(const struct origins *o, const struct addr *address)
 }
 
 static void
+vacate(struct origins *o, int i)
+{
+	o->slot[i] = (struct slot){ .tenant = o->slot[i].tenant };
+	o->balance.origin[i] = (struct balance_origin){ 0 };
+}
+
+static void
 drop_unlisted(struct origins *o, int i)
 {
-	struct balance_origin *b = &o->balance.origin[i];
+	if (!o->slot[i].listed && o->balance.origin[i].live == 0)
+		vacate(o, i);
+}
 
-	if (o->slot[i].listed || b->live > 0)
-		return;
-	memset(&o->slot[i], 0, sizeof o->slot[i]);
-	memset(b, 0, sizeof *b);
+static int
+handle_of(const struct origins *o, int i)
+{
+	return (int)o->slot[i].tenant * APP_ORIGINS_MAX + i;
+}
+
+/* -1: it is another's by now. */
+static int
+slot_of(const struct origins *o, int handle)
+{
+	int i = handle % APP_ORIGINS_MAX;
+
+	return handle >= 0 && handle_of(o, i) == handle ? i : -1;
+}
+
+/* As many are listed as there are slots at most, so one is free, or a former
+ * origin's that has sessions left. */
+static int
+find_room(struct origins *o)
+{
+	int room = -1;
+
+	for (int i = 0; i < APP_ORIGINS_MAX; i++) {
+		if (!o->slot[i].used)
+			return i;
+		if (!o->slot[i].listed &&
+		    (room < 0 ||
+			o->balance.origin[i].live <
+			    o->balance.origin[room].live))
+			room = i;
+	}
+	vacate(o, room);
+	o->slot[room].tenant = (o->slot[room].tenant + 1) % TENANTS;
+	return room;
 }
 
 static unsigned int
@@ -97,25 +139,20 @@ keep(struct origins *o, const struct app_origin *list, size_t n)
 		drop_unlisted(o, i);
 }
 
-static int
+static void
 add(struct origins *o, const struct app_origin *a)
 {
-	for (int i = 0; i < APP_ORIGINS_MAX; i++) {
-		if (o->slot[i].used)
-			continue;
-		o->slot[i].used = o->slot[i].listed = true;
-		o->balance.origin[i].address = a->address;
-		o->balance.origin[i].weight = weight_of(a);
-		return 0;
-	}
-	return -1;
+	int i = find_room(o);
+
+	o->slot[i].used = o->slot[i].listed = true;
+	o->balance.origin[i].address = a->address;
+	o->balance.origin[i].weight = weight_of(a);
 }
 
-static int
+static void
 replace(struct origins *o, const struct app_origin *list, size_t n)
 {
 	uint64_t had = 0;
-	int result = 0;
 
 	keep(o, list, n);
 	for (int i = 0; i < APP_ORIGINS_MAX; i++)
@@ -124,29 +161,24 @@ replace(struct origins *o, const struct app_origin *list, size_t n)
 		int i = find(o, &list[k].address);
 
 		if (i < 0)
-			result |= add(o, &list[k]);
+			add(o, &list[k]);
 		else if ((had >> i & 1) == 0) /* named twice, and new */
 			o->balance.origin[i].weight += weight_of(&list[k]);
 	}
 	balance_reweigh(&o->balance);
-	return result;
 }
 
 int
 origins_replace(struct origins *o, const struct app_origin *list, size_t n)
 {
-	int result;
-
 	if (n > APP_ORIGINS_MAX) {
 		errno = E2BIG;
 		return -1;
 	}
 	lock(o);
-	result = replace(o, list, n);
+	replace(o, list, n);
 	unlock(o);
-	if (result != 0)
-		errno = ENOSPC;
-	return result;
+	return 0;
 }
 
 struct origins *
@@ -239,13 +271,14 @@ int
 origins_begin(struct origins *o, const struct addr *client, uint16_t edge_port,
     uint64_t tried, uint64_t now_ns, struct addr *address)
 {
-	int i;
+	int i, handle = -1;
 
 	lock(o);
 	i = choose(o, client, tried, now_ns);
 	if (i >= 0) {
 		struct balance_origin *b = &o->balance.origin[i];
 
+		handle = handle_of(o, i);
 		b->live++;
 		o->slot[i].total++;
 		*address = b->address;
@@ -253,17 +286,20 @@ origins_begin(struct origins *o, const struct addr *client, uint16_t edge_port,
 		    (uint16_t)(addr_port(address) + edge_port - o->port_first));
 	}
 	unlock(o);
-	return i;
+	return handle;
 }
 
 void
-origins_end(struct origins *o, int slot)
+origins_end(struct origins *o, int handle)
 {
-	if (slot < 0)
-		return;
+	int i;
+
 	lock(o);
-	o->balance.origin[slot].live--;
-	drop_unlisted(o, slot);
+	i = slot_of(o, handle);
+	if (i >= 0) {
+		o->balance.origin[i].live--;
+		drop_unlisted(o, i);
+	}
 	unlock(o);
 }
 
@@ -288,23 +324,28 @@ count_failure(struct slot *s, const struct app_eject *eject, uint64_t now_ns)
 }
 
 void
-origins_failed(struct origins *o, int slot, uint64_t now_ns)
+origins_failed(struct origins *o, int handle, uint64_t now_ns)
 {
-	if (slot < 0)
-		return;
+	int i;
+
 	lock(o);
-	count_failure(&o->slot[slot], &o->eject, now_ns);
+	i = slot_of(o, handle);
+	if (i >= 0)
+		count_failure(&o->slot[i], &o->eject, now_ns);
 	unlock(o);
 }
 
 void
-origins_worked(struct origins *o, int slot)
+origins_worked(struct origins *o, int handle)
 {
-	if (slot < 0)
-		return;
+	int i;
+
 	lock(o);
-	o->slot[slot].failures = 0;
-	o->slot[slot].ejected_until_ns = 0;
+	i = slot_of(o, handle);
+	if (i >= 0) {
+		o->slot[i].failures = 0;
+		o->slot[i].ejected_until_ns = 0;
+	}
 	unlock(o);
 }
 

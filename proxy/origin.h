@@ -3,8 +3,11 @@
  * next session. Shared by all workers and guarded by a mutex: a new session
  * costs many system calls anyway, and nothing here is asked for each datagram.
  *
- * An origin has a slot as long as it is listed or has sessions. Sessions and
- * flows keep slot and address themselves: the list may change while they live.
+ * An origin has a slot as long as it is listed or has sessions, and loses it
+ * when it is no longer listed and a new one needs it. Sessions and flows keep a
+ * handle of it (the slot, and which of its tenants) and the address themselves:
+ * the list may change while they live, and a handle that is out of date does
+ * nothing.
  */
 #ifndef PROXY_ORIGIN_H
 #define PROXY_ORIGIN_H
@@ -25,24 +28,28 @@ void origins_free(struct origins *o); /* NULL is fine */
 /*
  * From now on these are the origins. One of before keeps its slot and state;
  * one that is not among them gets no new session, and its slot is free when
- * its last session has ended. An address named twice has the sum of weights.
- * 0, or -1 with errno: E2BIG for more than APP_ORIGINS_MAX, nothing changed;
- * ENOSPC when sessions of former origins hold slots that new ones need, which
- * then are left out.
+ * its last session has ended, or when there is no other for a new one: that of
+ * the fewest sessions. An address named twice has the sum of weights. 0, or -1
+ * with errno: E2BIG for more than APP_ORIGINS_MAX, nothing changed.
  */
 int origins_replace(struct origins *o, const struct app_origin *list, size_t n);
 
 /*
- * Chooses an origin that is not in `tried` (a bit a slot), counts the session
+ * Chooses an origin that is not in `tried` (origins_bit()), counts the session
  * in (origins_end is due once) and gives in `address` where it listens for
  * those who came to `edge_port`. Those that are up first; then one that is
  * ejected, the soonest back; then the down ones, unless origins_down refuses.
- * Returns the slot, or -1 with errno: ENOENT none is listed, EHOSTDOWN all are
+ * Returns its handle, or -1 with errno: ENOENT none is listed, EHOSTDOWN all are
  * down and that refuses, EAGAIN each was tried.
  */
 int origins_begin(struct origins *o, const struct addr *client,
     uint16_t edge_port, uint64_t tried, uint64_t now_ns, struct addr *address);
-void origins_end(struct origins *o, int slot); /* -1: nothing, as below */
+void origins_end(struct origins *o, int handle); /* -1: nothing, as below */
+static inline uint64_t
+origins_bit(int handle)
+{
+	return (uint64_t)1 << handle % APP_ORIGINS_MAX;
+}
 
 /*
  * Passive ejection: after eject.after connect failures in a row an origin is
@@ -50,8 +57,8 @@ void origins_end(struct origins *o, int slot); /* -1: nothing, as below */
  * to ORIGIN_EJECT_TIMES of it. To be called before origins_end().
  */
 #define ORIGIN_EJECT_TIMES 32
-void origins_failed(struct origins *o, int slot, uint64_t now_ns);
-void origins_worked(struct origins *o, int slot);
+void origins_failed(struct origins *o, int handle, uint64_t now_ns);
+void origins_worked(struct origins *o, int handle);
 
 /*
  * A health check of the origin at `address` went wrong because of `why`, or

@@ -141,7 +141,7 @@ session_connect(struct session *s, enum status last)
 			last = status_without_origin(errno, last);
 			break;
 		}
-		s->tried |= 1ull << s->chosen;
+		s->tried |= origins_bit(s->chosen);
 		if (app_reaches(&s->service->app, &s->client_address,
 			&s->origin_address)) {
 			fd = open_origin(s);

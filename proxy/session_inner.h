@@ -41,7 +41,7 @@ struct session {
 	struct addr origin_address; /* of the one chosen */
 	uint64_t tried; /* origins, as bits */
 	uint64_t connect_us; /* Unix */
-	int chosen; /* slot of the origin, -1 none */
+	int chosen; /* handle of the origin, -1 none */
 	enum session_state state;
 	uint16_t seen; /* bytes of an unfinished PROXY header */
 	uint16_t early; /* bytes that went in the first packet to the origin */

@@ -12,7 +12,7 @@ struct attempt {
 	struct tally *tally; /* of the service, this worker's sheet */
 	const struct addr *client, *edge;
 	struct addr origin; /* the last one tried */
-	int slot, fd;
+	int handle, fd;
 };
 
 static struct service *
@@ -139,12 +139,12 @@ try_origin(struct udp_worker *w, struct attempt *a)
 	if (status == STATUS_UNAVAILABLE)
 		tell_lack(w);
 	else if (status != STATUS_CONNECT_INTERNAL) /* ours, not its */
-		origins_failed(a->service->origins, a->slot, w->now_ns);
+		origins_failed(a->service->origins, a->handle, w->now_ns);
 	tally_connect_failed(a->tally, status);
 	return status;
 }
 
-/* Tries origins until one can be sent to; fd and slot are there then. */
+/* Tries origins until one can be sent to; fd and handle are there then. */
 static enum status
 connect_origin(struct udp_worker *w, struct attempt *a)
 {
@@ -153,15 +153,15 @@ connect_origin(struct udp_worker *w, struct attempt *a)
 	uint64_t tried = 0;
 
 	for (;;) {
-		a->slot = origins_begin(origins, a->client, addr_port(a->edge),
-		    tried, w->now_ns, &a->origin);
-		if (a->slot < 0)
+		a->handle = origins_begin(origins, a->client,
+		    addr_port(a->edge), tried, w->now_ns, &a->origin);
+		if (a->handle < 0)
 			return status_without_origin(errno, last);
-		tried |= (uint64_t)1 << a->slot;
+		tried |= origins_bit(a->handle);
 		now = try_origin(w, a);
 		if (now == STATUS_OPEN)
 			return now;
-		origins_end(origins, a->slot);
+		origins_end(origins, a->handle);
 		if (now == STATUS_UNAVAILABLE)
 			return now;
 		if (now != STATUS_CONNECT_INTERNAL)
@@ -180,7 +180,7 @@ add(struct udp_worker *w, uint32_t listener, const struct attempt *a)
 	struct udp_side *s = udp_side_of(w, f);
 
 	f->listener = listener;
-	f->origin_slot = (int8_t)a->slot;
+	f->origin_handle = a->handle;
 	f->connect_us = clock_realtime_us();
 	s->service = service_hold(a->service);
 	s->ask = (struct udp_ask){ 0 };
@@ -222,7 +222,7 @@ open_exit(struct udp_worker *w, struct udp_listener *l, const struct attempt *a)
 	    "udp: no flow: replies cannot leave from %s: %m",
 	    addr_format(name, a->edge));
 	close(a->fd);
-	origins_end(a->service->origins, a->slot);
+	origins_end(a->service->origins, a->handle);
 	return STATUS_UNAVAILABLE;
 }
 
@@ -300,7 +300,7 @@ udp_flow_fault(struct udp_worker *w, struct flow *f, int error)
 {
 	if (!is_from_origin(error))
 		return false;
-	origins_failed(service_of(w, f)->origins, f->origin_slot, w->now_ns);
+	origins_failed(service_of(w, f)->origins, f->origin_handle, w->now_ns);
 	flow_close(w->table, f, status_from_errno(STATUS_SIDE_ORIGIN, error));
 	return true;
 }
@@ -355,7 +355,7 @@ udp_flow_closed(void *context, struct flow *f, enum status status)
 	count_end(w, f, status);
 	ev_io_stop(w->setup.loop, &s->ready);
 	close(s->ready.fd);
-	origins_end(s->service->origins, f->origin_slot);
+	origins_end(s->service->origins, f->origin_handle);
 	udp_exit_end(w, w->listeners[f->listener], &f->edge);
 	w->listeners[f->listener]->flows--;
 	service_leave(s->service, &f->client);

@@ -319,7 +319,7 @@ take_reply(struct udp_worker *w, struct flow *f, struct dgram *g)
 		return false;
 	}
 	if (!f->replied)
-		origins_worked(v->origins, f->origin_slot);
+		origins_worked(v->origins, f->origin_handle);
 	flow_touch(
 	    w->table, f, w->now_ms, udp_flow_idle_ms(w, f), true, g->len);
 	tally_add(t, TALLY_ORIGIN_BYTES, g->len);

@@ -129,7 +129,7 @@ a_new_flow_is_blank(void **state)
 	(void)state;
 	for (uint32_t round = 0; round < 3; round++) {
 		f = add(t, v4(round, 1), v4(9, 53), START);
-		assert_int_equal(f->origin_slot, -1);
+		assert_int_equal(f->origin_handle, -1);
 		assert_false(f->replied);
 		assert_int_equal(f->client_bytes + f->origin_bytes, 0);
 		assert_int_equal(f->client_packets + f->origin_packets, 0);

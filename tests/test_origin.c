@@ -244,14 +244,41 @@ test_replace_full(void **state)
 	for (int i = 0; i < APP_ORIGINS_MAX; i++)
 		tried |= 1ull << begin_at(o, tried, S);
 	assert_true(tried == UINT64_MAX);
-	/* all slots have a session: there is no room for a new one */
-	assert_int_equal(origins_replace(o, list + 1, APP_ORIGINS_MAX), -1);
-	assert_int_equal(errno, ENOSPC);
-	assert_false(look(o, 0, S).listed);
-	assert_true(look(o, 63, S).listed);
-	origins_end(o, 0);
+	/* all slots have a session, and a new one gets that of a former one */
 	assert_int_equal(origins_replace(o, list + 1, APP_ORIGINS_MAX), 0);
 	assert_true(look(o, 0, S).listed);
+	assert_int_equal(look(o, 0, S).live, 0);
+	assert_int_equal(used(o), APP_ORIGINS_MAX);
+	origins_free(o);
+}
+
+/* Sessions of an origin that gave up its slot do nothing to the next one. */
+static void
+test_handles_of_former_tenants(void **state)
+{
+	struct origins *o = make(APP_ROUND_ROBIN, 0);
+	struct app_origin one[3 * APP_ORIGINS_MAX];
+	int handle[3 * APP_ORIGINS_MAX];
+	const unsigned int n = 3 * APP_ORIGINS_MAX;
+
+	(void)state;
+	for (unsigned int i = 0; i < n; i++) {
+		one[i] = origin(i);
+		assert_int_equal(origins_replace(o, &one[i], 1), 0);
+		handle[i] = begin_at(o, 0, S);
+		for (unsigned int k = 0; k < i; k++)
+			assert_int_not_equal(handle[k], handle[i]);
+	}
+	assert_int_equal(used(o), APP_ORIGINS_MAX);
+	for (unsigned int i = 0; i + 1 < n; i++) {
+		origins_failed(o, handle[i], S);
+		origins_worked(o, handle[i]);
+		origins_end(o, handle[i]);
+	}
+	assert_int_equal(used(o), 1);
+	assert_int_equal(begin_at(o, origins_bit(handle[n - 1]), S), -1);
+	origins_end(o, handle[n - 1]);
+	assert_int_equal(used(o), 1); /* it is listed */
 	origins_free(o);
 }
 
@@ -378,6 +405,7 @@ main(void)
 		cmocka_unit_test(test_replace_keeps),
 		cmocka_unit_test(test_replace_drains),
 		cmocka_unit_test(test_replace_full),
+		cmocka_unit_test(test_handles_of_former_tenants),
 		cmocka_unit_test(test_replace_weights),
 		cmocka_unit_test(test_view_is_bounded),
 		cmocka_unit_test(test_threads),

@@ -32,8 +32,8 @@ def test_old_answers_stay(dns, origins, dns_proxy, fault, words):
         dns.set(NAME, "SRV", (1, 1, 1, "a.example"))
     else:
         dns.rcode[None] = fault
-    p.expect_log(f"{NAME} is not resolved: {words}.*; its 1 origins of "
-                 "before stay")
+    p.expect_log(f"{NAME} is not resolved: {words}.*; what it had before "
+                 r"\(1\) stays")
     assert p.visits(5) == {"127.0.0.2": 5}
     if fault in (SERVFAIL, NXDOMAIN):
         asked_again(dns, times=3)

@@ -1,11 +1,12 @@
 """l4proxyd with origins by DNS: other answers, and reloads, move new sessions
 and leave the old ones."""
+import contextlib
 import re
 
 import harness
-from dnsharness import NAME, asked_again
+from dnsharness import NAME, asked_again, tell
 from fakedns import SILENCE, FakeDns
-from proxyharness import connect, read_exactly
+from proxyharness import Origin, connect, read_exactly
 from udporigin import UdpOrigin
 
 
@@ -22,6 +23,26 @@ def test_ttl_moves_new_sessions_and_leaves_old_ones(dns, origins, dns_proxy):
     count = dns.count(NAME)
     assert p.visits(20) == {"127.0.0.3": 20}
     assert dns.count(NAME) == count  # for 600 s
+
+
+def test_sessions_of_former_origins_keep_no_new_one_out(dns, dns_proxy):
+    """As many of them as there is room for."""
+    def serve(connection):
+        tell(connection.getsockname()[0])(connection)
+    dns.set(NAME, "A", *(f"127.0.7.{n}" for n in range(1, 65)), ttl=1)
+    with Origin(serve, "0.0.0.0") as o, contextlib.ExitStack() as held:
+        p = dns_proxy(o.port, origin_dns={"type": "A"})
+        old = [held.enter_context(connect(p.port)) for _ in range(64)]
+        assert len({read_exactly(c, 16) for c in old}) == 64
+        dns.set(NAME, "A", "127.0.8.1", "127.0.8.2", ttl=600)
+        harness.until(lambda: p.visit().startswith("127.0.8."), "it moves")
+        assert p.visits(8) == {"127.0.8.1": 4, "127.0.8.2": 4}
+        for c in old:
+            c.sendall(b"still here")
+            assert read_exactly(c, 10) == b"still here"
+            c.close()
+        harness.until(lambda: len(p.rows("origins")) == 2, "those are gone")
+        assert p.visits(8) == {"127.0.8.1": 4, "127.0.8.2": 4}
 
 
 def test_a_set_that_always_changes_is_no_flood_of_lines(dns, dns_proxy):
@@ -113,7 +134,7 @@ def test_reload_keeps_what_is_known(dns, origins, dns_proxy):
     dns.close()
     assert p.reload([dict(p.app, idle_timeout_s=77)]) == "reloaded"
     assert p.visits(4) == {"127.0.0.2": 4}
-    p.expect_log("is not resolved: .*its 1 origins of before stay")
+    p.expect_log("is not resolved: .*what it had before .1. stays")
     dns.open()
     dns.set(NAME, "A", "127.0.0.3", ttl=600)
     p.moves_to("127.0.0.3")

@@ -80,7 +80,7 @@ class L4proxyd(harness.Roughtimed):
                    for t in tasks) / 1e9
 
     def rss_kb(self):
-        return int(harness.status_of(self.pid)["VmRSS"].split()[0])
+        return harness.rss_kb(self.pid)
 
 
 class Controlled(L4proxyd):

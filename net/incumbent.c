@@ -113,13 +113,13 @@ has(const struct incumbent *in, const struct portscan_socket *s)
 }
 
 static bool
-is_other(void *context, const struct portscan_socket *s)
+is_other(const void *context, const struct portscan_socket *s)
 {
 	return !has(context, s);
 }
 
 static bool
-works_beside_others(struct incumbent *in, enum sock_proto proto,
+works_beside_others(const struct incumbent *in, enum sock_proto proto,
     const struct addr *a, const struct sock_opts *o)
 {
 	struct portrules_socket newcomer;
@@ -135,7 +135,7 @@ works_beside_others(struct incumbent *in, enum sock_proto proto,
 
 /* Whose the others are, and their flags, is looked up where there are some. */
 bool
-incumbent_makes_way(struct incumbent *in, enum sock_proto proto,
+incumbent_makes_way(const struct incumbent *in, enum sock_proto proto,
     const struct addr *a, const struct sock_opts *o)
 {
 	struct portscan_socket found[LOOK_MAX];
@@ -147,4 +147,12 @@ incumbent_makes_way(struct incumbent *in, enum sock_proto proto,
 	if (own == 0)
 		return false;
 	return own == all || works_beside_others(in, proto, a, o);
+}
+
+char *
+incumbent_explain(char *buf, size_t len, enum sock_proto proto,
+    const struct addr *a, const struct sock_opts *o)
+{
+	return portlook_explain_some(buf, len, proto, a, o,
+	    o->beside != NULL ? is_other : NULL, o->beside);
 }

@@ -21,7 +21,10 @@ pid_t incumbent_pid(const struct incumbent *in); /* NULL: 0 */
 
 /* Of a bind for which the address is in use: whether it would work if there
  * were none but the others' sockets. */
-bool incumbent_makes_way(struct incumbent *in, enum sock_proto proto,
+bool incumbent_makes_way(const struct incumbent *in, enum sock_proto proto,
+    const struct addr *a, const struct sock_opts *o);
+/* portlook_explain() without the incumbent's (o->beside, or NULL). */
+char *incumbent_explain(char *buf, size_t len, enum sock_proto proto,
     const struct addr *a, const struct sock_opts *o);
 
 #endif

@@ -60,7 +60,7 @@ listener_explain(enum sock_proto proto, const struct addr *a,
 	    listener_proto_str(proto), name, strerror(error));
 	if (error == EADDRINUSE)
 		log_error(
-		    "%s", portlook_explain(line, sizeof line, proto, a, o));
+		    "%s", incumbent_explain(line, sizeof line, proto, a, o));
 	if (more != NULL)
 		log_error("%s", more);
 	errno = error;
@@ -244,18 +244,10 @@ listener_end(struct listener_source *from)
 	from->incumbent = NULL;
 }
 
-int
-listener_obtain(const struct listener_source *from, enum sock_proto proto,
+static int
+obtain(const struct listener_source *from, enum sock_proto proto,
     const struct addr *a, const struct sock_opts *o, size_t queues, int *fds)
 {
-	if (from->activation != NULL)
-		return activation_claim(
-		    from->activation, proto, a, o, queues, fds);
-	if (listener_is_incumbents(from, proto, a, o)) {
-		const struct sock_opts by_itself = alone(proto, o);
-
-		return open_elsewhere(proto, a, &by_itself, queues, fds);
-	}
 	if (from->demux != NULL && proto == SOCK_UDP)
 		return demux_listen(from->demux, a, o, queues, fds);
 	if (from->guard != NULL && from->demux == NULL)
@@ -263,6 +255,23 @@ listener_obtain(const struct listener_source *from, enum sock_proto proto,
 	if (from->rehearse)
 		return listener_rehearse(proto, a, o, queues, fds);
 	return listener_open(proto, a, o, queues, fds);
+}
+
+int
+listener_obtain(const struct listener_source *from, enum sock_proto proto,
+    const struct addr *a, const struct sock_opts *o, size_t queues, int *fds)
+{
+	struct sock_opts opts = *o;
+
+	if (from->activation != NULL)
+		return activation_claim(
+		    from->activation, proto, a, o, queues, fds);
+	if (listener_is_incumbents(from, proto, a, o)) {
+		opts = alone(proto, o);
+		return open_elsewhere(proto, a, &opts, queues, fds);
+	}
+	opts.beside = from->incumbent;
+	return obtain(from, proto, a, &opts, queues, fds);
 }
 
 void

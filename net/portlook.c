@@ -83,7 +83,7 @@ adopt_all(struct portlook *l)
 
 static size_t
 sift(struct portscan_socket *found, size_t n, portlook_wanted *wanted,
-    void *context)
+    const void *context)
 {
 	size_t left = 0;
 
@@ -101,7 +101,7 @@ portlook_scan(struct portlook *l, enum sock_proto proto, uint16_t port)
 
 int
 portlook_scan_some(struct portlook *l, enum sock_proto proto, uint16_t port,
-    portlook_wanted *wanted, void *context)
+    portlook_wanted *wanted, const void *context)
 {
 	int found;
 
@@ -205,6 +205,14 @@ char *
 portlook_explain(char *buf, size_t len, enum sock_proto proto,
     const struct addr *wanted, const struct sock_opts *o)
 {
+	return portlook_explain_some(buf, len, proto, wanted, o, NULL, NULL);
+}
+
+char *
+portlook_explain_some(char *buf, size_t len, enum sock_proto proto,
+    const struct addr *wanted, const struct sock_opts *o,
+    portlook_wanted *to_blame, const void *context)
+{
 	char here[ADDR_STR_LEN], name[ADDR_STR_LEN + 8];
 	struct portrules_socket newer;
 	struct portlook l;
@@ -213,7 +221,8 @@ portlook_explain(char *buf, size_t len, enum sock_proto proto,
 	snprintf(name, sizeof name, "%s %s", proto == SOCK_UDP ? "udp" : "tcp",
 	    here);
 	portlook_newcomer(&newer, proto, wanted, o);
-	if (portlook_scan(&l, proto, addr_port(wanted)) < 0)
+	if (portlook_scan_some(
+		&l, proto, addr_port(wanted), to_blame, context) < 0)
 		snprintf(buf, len,
 		    "%s is in use; by whom cannot be told: sock_diag: %s", name,
 		    strerror(errno));

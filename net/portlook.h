@@ -23,9 +23,10 @@ struct portlook {
  */
 int portlook_scan(struct portlook *l, enum sock_proto proto, uint16_t port);
 /* The same of those sockets that are wanted. */
-typedef bool portlook_wanted(void *context, const struct portscan_socket *s);
+typedef bool
+portlook_wanted(const void *context, const struct portscan_socket *s);
 int portlook_scan_some(struct portlook *l, enum sock_proto proto, uint16_t port,
-    portlook_wanted *wanted, void *context);
+    portlook_wanted *wanted, const void *context);
 void portlook_free(struct portlook *l);
 
 /* A newcomer of this process's user, as sock_open() would make it. */
@@ -52,5 +53,9 @@ portlook_owner(char *buf, size_t len, const struct portscan_socket *holder);
  */
 char *portlook_explain(char *buf, size_t len, enum sock_proto proto,
     const struct addr *wanted, const struct sock_opts *o);
+/* The same of those sockets that are to blame. */
+char *portlook_explain_some(char *buf, size_t len, enum sock_proto proto,
+    const struct addr *wanted, const struct sock_opts *o,
+    portlook_wanted *to_blame, const void *context);
 
 #endif

@@ -13,6 +13,8 @@
 
 enum sock_proto { SOCK_UDP = 0, SOCK_TCP };
 
+struct incumbent;
+
 struct sock_opts {
 	bool reuseaddr; /* SO_REUSEADDR */
 	bool reuseport; /* SO_REUSEPORT: one group a (address, port, uid) */
@@ -35,6 +37,9 @@ struct sock_opts {
 	int ifindex; /* SO_BINDTOIFINDEX, 0 = any; it need not exist */
 	/* whose socket it is, for SO_REUSEPORT; NULL = who makes it */
 	const uid_t *owner;
+	/* whose sockets are not to blame when it cannot be bound; NULL = all
+	 * are (net/incumbent) */
+	const struct incumbent *beside;
 };
 
 /* Bytes for the first packet of a TCP connection (RFC 7413). Those that did

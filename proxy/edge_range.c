@@ -49,7 +49,8 @@ try_ports(const struct edge_set *set, size_t index, const struct app *a,
 	const struct edge_socket *s = &set->sockets[index];
 	const struct sock_opts o = { .v6only = true,
 		.reuseaddr = s->proto == SOCK_TCP,
-		.reuseport = s->proto == SOCK_UDP && !starting };
+		.reuseport = s->proto == SOCK_UDP && !starting,
+		.beside = set->source->incumbent };
 	struct addr address = s->address;
 	unsigned int seen = s->kept ? s->port_had : addr_port(&s->address);
 	uint8_t held[PORTSCAN_PORTS_LEN];

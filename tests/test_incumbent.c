@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <stdarg.h>
 #include <stdint.h>
+#include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -93,6 +94,33 @@ only_its_own_sockets_make_way(void **state)
 	}
 }
 
+/* The kernel lists listeners in no order: the incumbent's may come first. */
+static void
+it_is_never_to_blame(void **state)
+{
+	(void)state;
+	for (int i = 0; i < 10; i++) {
+		uint16_t port = 0;
+		int own = sockets_open(SOCK_TCP, "127.0.0.1", &none, &port);
+		int other = sockets_open(SOCK_TCP, "127.0.0.2", &none, &port);
+		pid_t pid = start_incumbent(other);
+		struct incumbent *in = incumbent_new(pid);
+		struct sock_opts o = { .v6only = true, .beside = in };
+		struct addr wanted = sockets_addr("0.0.0.0");
+		char line[512];
+
+		assert_non_null(in);
+		addr_set_port(&wanted, port);
+		incumbent_explain(line, sizeof line, SOCK_TCP, &wanted, &o);
+		assert_non_null(strstr(line, " on 127.0.0.2:"));
+		incumbent_free(in);
+		kill(pid, SIGKILL);
+		waitpid(pid, NULL, 0);
+		close(own);
+		close(other);
+	}
+}
+
 static void
 nobody_is_no_incumbent(void **state)
 {
@@ -107,6 +135,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(only_its_own_sockets_make_way),
+		cmocka_unit_test(it_is_never_to_blame),
 		cmocka_unit_test(nobody_is_no_incumbent),
 	};
 

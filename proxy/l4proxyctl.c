@@ -13,6 +13,7 @@
 
 #define DEFAULT_SOCKET "/run/timeshare/l4proxyd.sock"
 #define TIMEOUT_S 60
+#define PING_S 10 /* for who wants to know whether it hangs */
 #define LINE_ROOM 65536
 
 enum { GOOD = 0, USAGE = 1, UNREACHABLE = 2, REFUSED = 3 };
@@ -227,7 +228,9 @@ why_unreachable(int error)
 static FILE *
 reach(const struct options *o)
 {
-	int fd = unixsock_connect(o->socket, TIMEOUT_S), error = errno;
+	bool ping = o->request.command == CONTROL_PING;
+	int fd = unixsock_connect(o->socket, ping ? PING_S : TIMEOUT_S);
+	int error = errno;
 	FILE *f = fd >= 0 ? fdopen(fd, "r+") : NULL;
 
 	if (fd < 0)

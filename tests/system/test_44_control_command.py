@@ -1,4 +1,6 @@
 """l4proxyctl: its command line, and words when there is no answer."""
+import signal
+
 import harness
 import pytest
 from controlharness import REFUSED, UNREACHABLE, USAGE
@@ -27,6 +29,17 @@ def test_no_daemon_is_told_with_path_and_reason(tmp_path):
         p = harness.run("l4proxyctl", "-s", path, "ping", check=False)
         assert p.returncode == UNREACHABLE
         assert str(path) in p.stderr and why in p.stderr, p.stderr
+
+
+def test_a_daemon_that_hangs(controlled, tcp):
+    p = controlled(application(harness.free_port(), tcp))
+    p.kill(signal.SIGSTOP)
+    try:
+        told = p.ctl("ping", status=UNREACHABLE)
+        assert f"{p.socket}: no answer in time" in told.stderr
+    finally:
+        p.kill(signal.SIGCONT)
+    assert "is there" in p.ctl("ping").stdout
 
 
 def test_an_application_that_is_not_there(controlled, tcp):

@@ -13,7 +13,8 @@
 #include "proxy/lookup.h"
 
 #define NS_PER_S 1000000000u
-/* Of a set that changes at each look the log hears a few times a minute. */
+/* Of a set that changes at each look, or a server that fails at each second
+ * one, the log hears a few times a minute. */
 #define LINES 5
 #define LINES_S 60
 #define NAMED 4 /* origins in a line */
@@ -95,16 +96,11 @@ may_tell(struct watch *w)
 }
 
 static void
-tell_origins(struct watch *w, const struct lookup_result *r, bool again)
+tell_origins(const struct watch *w, const struct lookup_result *r, bool again)
 {
 	const struct app *a = &w->service->app;
 	char list[LIST_LEN];
 
-	if (!again && !may_tell(w)) {
-		log_debug(
-		    "%s: %s is %s", a->name, a->dns.name, list_str(list, w));
-		return;
-	}
 	log_info("%s: %s is %s%s, for %u s", a->name, a->dns.name,
 	    again ? "resolved again: " : "", list_str(list, w),
 	    r->again_ms / 1000);
@@ -118,11 +114,16 @@ tell(struct watch *w, const struct lookup_result *r, enum status status,
 	bool again = w->status != STATUS_OPEN || w->why != RESOLVER_ANSWERED;
 	bool same = status == w->status && r->why == w->why;
 
+	if (failed ? same : !changed && !again)
+		return;
+	/* a state that is not told now is news as long as it lasts */
+	if (!may_tell(w))
+		return;
 	w->status = status;
 	w->why = r->why;
-	if (failed && !same)
+	if (failed)
 		tell_failure(w, r);
-	else if (!failed && (changed || again))
+	else
 		tell_origins(w, r, again);
 }
 

@@ -5,7 +5,7 @@ import re
 
 import harness
 from dnsharness import NAME, asked_again, tell
-from fakedns import SILENCE, FakeDns
+from fakedns import NXDOMAIN, SILENCE, FakeDns
 from proxyharness import Origin, connect, read_exactly
 from udporigin import UdpOrigin
 
@@ -55,6 +55,20 @@ def test_a_set_that_always_changes_is_no_flood_of_lines(dns, dns_proxy):
     p = dns_proxy(9, origin_dns={"type": "A"})
     asked_again(dns, times=8)
     assert len(re.findall(f"{NAME} is 127", p.log())) == 5
+
+
+def test_a_server_that_fails_now_and_then_is_no_flood_of_lines(dns,
+                                                               dns_proxy):
+    plain, turn = dns.answer, iter(range(1 << 20))
+
+    def answer(packet, transport):
+        dns.rcode[None] = NXDOMAIN if next(turn) % 2 else 0
+        return plain(packet, transport)
+    dns.set(NAME, "A", "127.0.0.2", ttl=1)
+    p = dns_proxy(9, origin_dns={"type": "A"})
+    dns.answer = answer
+    asked_again(dns, times=10)
+    assert len(re.findall(f"(?m){NAME} is .*$", p.log())) == 5
 
 
 def test_health_checks_follow_the_name(dns, origins, dns_proxy):

@@ -246,6 +246,16 @@ hop_of(const struct fastpath_side *s)
 	return same ? h : NULL;
 }
 
+static __always_inline bool
+is_same_mac(const __u8 *a, const __u8 *b)
+{
+	bool same = true;
+
+	for (int i = 0; i < ETH_ALEN; i++)
+		same &= a[i] == b[i];
+	return same;
+}
+
 /* Who sends is there: once a second will do. The next hop of what is sent back
  * to it is of the other side. */
 static __always_inline void
@@ -266,6 +276,10 @@ hear(struct __sk_buff *skb, const struct fastpath_side *s, __u32 index,
 	h = hop_of(back);
 	if (h == NULL || (void *)(eth + 1) > (void *)(long)skb->data_end)
 		return;
+	if (h->fixed && !is_same_mac(h->frame, eth->h_source)) {
+		h->heard_ns = 0;
+		return;
+	}
 	__builtin_memcpy(h->frame, eth->h_source, ETH_ALEN);
 	__builtin_memcpy(h->frame + ETH_ALEN, eth->h_dest, ETH_ALEN);
 	h->heard_ns = now_ns;

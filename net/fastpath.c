@@ -55,8 +55,9 @@ fastpath_attached(const struct fastpath *f, size_t n)
 
 uint16_t
 fastpath_beside(struct fastpath *f, uint32_t place, unsigned int device,
-    const struct addr *to)
+    const struct addr *to, const uint8_t gateway[6])
 {
+	(void)gateway;
 	(void)f;
 	(void)place;
 	(void)device;

@@ -83,14 +83,15 @@ struct fastpath_way {
 };
 
 /*
- * `to` is at the other end of this interface, a pair with nothing between
- * (net/veth), and no gateway: what goes there may be put straight into that end
- * (bpf_redirect_peer(), bpf-helpers(7)) while it is heard of. The place is the
- * caller's choice, and its thread's, and was another's before; which to put in
- * a way, 0 when there is no such place.
+ * `to`, or the gateway to it that has this MAC address, is at the other end of
+ * this interface, a pair with nothing between (net/veth): what goes there may
+ * be put straight into that end (bpf_redirect_peer(), bpf-helpers(7)) while
+ * frames come from it. NULL: no gateway. The place is the caller's choice, and
+ * its thread's, and was another's before; which to put in a way, 0 when there
+ * is no such place.
  */
 uint16_t fastpath_beside(struct fastpath *f, uint32_t place,
-    unsigned int device, const struct addr *to);
+    unsigned int device, const struct addr *to, const uint8_t gateway[6]);
 
 struct fastpath_flow {
 	struct addr client, edge; /* what the client's datagrams carry */

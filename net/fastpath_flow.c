@@ -8,6 +8,7 @@
 #include <sched.h>
 #include <string.h>
 
+#define MAC_LEN 6
 #define YIELDS 1000 /* a run of the program takes a microsecond */
 
 static struct fastpath_side *
@@ -227,23 +228,32 @@ carry(struct fastpath *f, uint32_t index, const struct fastpath_flow *flow)
 	return -1;
 }
 
+static bool
+is_hop(const struct fastpath_hop *h, const struct fastpath_hop *other)
+{
+	return h->device == other->device && h->fixed == other->fixed &&
+	    memcmp(h->addr, other->addr, sizeof h->addr) == 0 &&
+	    (!h->fixed || memcmp(h->frame, other->frame, MAC_LEN) == 0);
+}
+
 /* Not to be used by the flows of before while it becomes another's. */
 uint16_t
 fastpath_beside(struct fastpath *f, uint32_t place, unsigned int device,
-    const struct addr *to)
+    const struct addr *to, const uint8_t gateway[6])
 {
-	struct fastpath_hop *h;
-	uint32_t words[4];
+	struct fastpath_hop *h,
+	    now = { .device = device, .fixed = gateway != NULL };
 	uint16_t port;
 
 	if (place >= f->hop_count - 1)
 		return 0;
 	h = &f->hops[1 + place];
-	put_end(words, &port, to);
-	if (h->device != device || memcmp(h->addr, words, sizeof words) != 0) {
+	put_end(now.addr, &port, to);
+	if (gateway != NULL)
+		memcpy(now.frame, gateway, MAC_LEN);
+	if (!is_hop(h, &now)) {
 		__atomic_store_n(&h->heard_ns, 0, __ATOMIC_SEQ_CST);
-		h->device = device;
-		memcpy(h->addr, words, sizeof words);
+		*h = now;
 	}
 	return (uint16_t)(1 + place);
 }

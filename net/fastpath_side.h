@@ -66,17 +66,19 @@ struct fastpath_side {
 
 /*
  * The other end of a pair (veth), in another network namespace, where an
- * address is. As long as that sends, it is there, and its frames tell both MAC
- * addresses; then what is sent to it needs no neighbour entry. A side compares
- * before it uses one: it may be another's by now.
+ * address is, or the gateway to it. As long as frames come from there it is
+ * there, and they tell both MAC addresses; then what is sent to it needs no
+ * neighbour entry. From a gateway they must have the address that it has as a
+ * neighbour. A side compares before it uses one: it may be another's by now.
  */
 #define FASTPATH_HEARD_NS 4000000000u
 struct fastpath_hop {
 	uint64_t heard_ns; /* CLOCK_MONOTONIC; 0: never */
 	uint8_t frame[16]; /* begins with: to it, from us */
 	uint32_t device; /* our end */
-	uint32_t addr[4]; /* as in a tuple */
-	uint32_t unused[5]; /* a cache line */
+	uint32_t addr[4]; /* as in a tuple: whose datagrams go there */
+	uint32_t fixed; /* it is a gateway, and known who sends */
+	uint32_t unused[4]; /* a cache line */
 };
 
 /* One for all; the program forwards nothing unless this is kept up. */

@@ -10,9 +10,17 @@
 
 #define READS_MOST 64 /* of what a watch has to say, in one go */
 
+/* What a datagram may be sent to without asking whether it is there. */
+#define NUD_GOOD                                                             \
+	(NUD_PERMANENT | NUD_NOARP | NUD_REACHABLE | NUD_STALE | NUD_DELAY | \
+	    NUD_PROBE)
+
 struct question {
 	struct nlmsghdr header;
-	struct rtmsg route;
+	union {
+		struct rtmsg route;
+		struct ndmsg neighbour; /* of the same length */
+	};
 	uint8_t attributes[2 * RTA_SPACE(sizeof(struct in6_addr))];
 };
 
@@ -80,6 +88,15 @@ read_metrics(const struct rtattr *metrics, struct route *r)
 }
 
 static void
+read_gateway(const struct rtattr *a, struct addr *hop)
+{
+	if (hop->sa.sa_family == AF_INET6 && RTA_PAYLOAD(a) == 16)
+		memcpy(&hop->in6.sin6_addr, RTA_DATA(a), 16);
+	else if (hop->sa.sa_family == AF_INET && RTA_PAYLOAD(a) == 4)
+		memcpy(&hop->in.sin_addr, RTA_DATA(a), 4);
+}
+
+static void
 read_attribute(const struct rtattr *a, struct found *f)
 {
 	switch (a->rta_type) {
@@ -90,8 +107,10 @@ read_attribute(const struct rtattr *a, struct found *f)
 		read_metrics(a, &f->route);
 		break;
 	case RTA_GATEWAY:
-	case RTA_VIA:
-		f->route.direct = false;
+		read_gateway(a, &f->route.hop);
+		break;
+	case RTA_VIA: /* of the other family */
+		f->route.hop.sa.sa_family = AF_UNSPEC;
 		break;
 	case RTA_ENCAP:
 		f->plain = false;
@@ -111,15 +130,12 @@ read_route(const struct nlmsghdr *h, void *to)
 	struct found *f = to;
 	bool local = m->rtm_type == RTN_LOCAL;
 
-	*f = (struct found){
-		.route = { .mtu = UINT16_MAX, .direct = true },
-		.plain = local || m->rtm_type == RTN_UNICAST,
-	};
+	f->plain = local || m->rtm_type == RTN_UNICAST;
 	while ((a = rtnl_next(&w)) != NULL)
 		read_attribute(a, f);
 	if (local) {
 		f->route.device = DEVICE_LOOPBACK; /* whoever has the address */
-		f->route.direct = false;
+		f->route.hop.sa.sa_family = AF_UNSPEC;
 	}
 }
 
@@ -128,7 +144,7 @@ route_find(
     int fd, const struct addr *from, const struct addr *to, struct route *r)
 {
 	struct question q = ask_for(from, to);
-	struct found f = { 0 };
+	struct found f = { .route = { .mtu = UINT16_MAX, .hop = *to } };
 
 	if (rtnl_ask(fd, &q.header, RTM_NEWROUTE, sizeof q.route, read_route,
 		&f) != 0)
@@ -138,6 +154,50 @@ route_find(
 		return 0;
 	errno = EADDRNOTAVAIL;
 	return -1;
+}
+
+/* ---- neighbours ---- */
+
+struct neighbour {
+	uint8_t mac[ROUTE_MAC_LEN];
+	bool known;
+};
+
+static void
+read_neighbour(const struct nlmsghdr *h, void *to)
+{
+	const struct ndmsg *m = NLMSG_DATA(h);
+	struct rtnl_walk w = rtnl_walk(h, sizeof *m);
+	const struct rtattr *a;
+	struct neighbour *n = to;
+
+	while ((a = rtnl_next(&w)) != NULL)
+		if (a->rta_type == NDA_LLADDR &&
+		    RTA_PAYLOAD(a) == sizeof n->mac) {
+			memcpy(n->mac, RTA_DATA(a), sizeof n->mac);
+			n->known = (m->ndm_state & NUD_GOOD) != 0;
+		}
+}
+
+int
+route_neighbour(int fd, unsigned int device, const struct addr *a,
+    uint8_t mac[static ROUTE_MAC_LEN])
+{
+	struct question q = {
+		.header = { .nlmsg_len = NLMSG_LENGTH(sizeof q.neighbour),
+		    .nlmsg_type = RTM_GETNEIGH },
+		.neighbour = { .ndm_family = (uint8_t)a->sa.sa_family,
+		    .ndm_ifindex = (int)device },
+	};
+	struct neighbour n = { .known = false };
+
+	put_address(&q, NDA_DST, a);
+	if (rtnl_ask(fd, &q.header, RTM_NEWNEIGH, sizeof q.neighbour,
+		read_neighbour, &n) != 0)
+		return -1;
+	memcpy(mac, n.mac, sizeof n.mac);
+	errno = ENOENT;
+	return n.known ? 0 : -1;
 }
 
 /* ---- changes ---- */

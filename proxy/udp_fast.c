@@ -131,16 +131,24 @@ route_place(struct udp_fast *fast, const struct addr *to)
 /* A place of the path's for each of ours, whose workers have one after the
  * other. */
 static uint16_t
-hop_of(struct udp_worker *w, const struct fast_route *r, unsigned int device)
+hop_of(
+    struct udp_worker *w, const struct fast_route *r, const struct route *route)
 {
+	uint8_t mac[ROUTE_MAC_LEN];
+	bool gateway = !addr_equal(&route->hop, &r->to);
 	struct udp_fast *fast = w->fast;
 	size_t place =
 	    (size_t)w->setup.worker * FAST_ROUTES + (size_t)(r - fast->routes);
 
-	if (fastpath_is_shared(fast->path, device) ||
-	    !veth_is_bare(fast->router, device))
+	if (route->hop.sa.sa_family == AF_UNSPEC ||
+	    fastpath_is_shared(fast->path, route->device) ||
+	    !veth_is_bare(fast->router, route->device))
 		return 0;
-	return fastpath_beside(fast->path, (uint32_t)place, device, &r->to);
+	if (gateway &&
+	    route_neighbour(fast->router, route->device, &route->hop, mac) != 0)
+		return 0;
+	return fastpath_beside(fast->path, (uint32_t)place, route->device,
+	    &r->to, gateway ? mac : NULL);
 }
 
 /* False: its datagrams would leave by an interface that is not ours. */
@@ -154,7 +162,7 @@ look_up(struct udp_worker *w, struct fast_route *r)
 		return false;
 	r->way.device = route.device;
 	r->way.mtu = route.mtu;
-	r->way.hop = route.direct ? hop_of(w, r, route.device) : 0;
+	r->way.hop = hop_of(w, r, &route);
 	return true;
 }
 

@@ -183,7 +183,10 @@ routes_are_found(void **state)
 		if (error != 0)
 			continue;
 		assert_int_equal(r.device, table[i].device);
-		assert_int_equal(r.direct, r.device != DEVICE_LOOPBACK);
+		if (r.device == DEVICE_LOOPBACK)
+			assert_int_equal(r.hop.sa.sa_family, AF_UNSPEC);
+		else
+			assert_true(addr_equal(&r.hop, &to));
 	}
 	close(fd);
 }

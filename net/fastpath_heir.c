@@ -66,10 +66,12 @@ keep_only(int *fds, size_t n)
 static void
 fulfil(struct fastpath *f, const struct wish *w)
 {
-	struct fastpath_place *at = &f->places[w->place];
+	struct fastpath_place *at;
 
-	if (w->place >= f->used || device_named(at->name) != w->device ||
-	    w->device == at->device)
+	if (w->place >= f->used)
+		return;
+	at = &f->places[w->place];
+	if (device_named(at->name) != w->device || w->device == at->device)
 		return;
 	at->device = w->device;
 	if (fastpath_add_filter(f, at, FASTPATH_OUT) == 0 &&

@@ -88,14 +88,18 @@ set_state(json_t *row, struct service *v, uint64_t now_ns)
 			ends_ns > now_ns ? (ends_ns - now_ns) / 1000000 : 0));
 }
 
-/* Which path established flows are on, and why not the fast one. */
+/* Which path established flows are on, and why not, or not wholly, the fast
+ * one. */
 static void
 set_path(json_t *row, const struct proxy *p, const struct service *v)
 {
 	const char *why = proxy_fast_why(p, &v->app);
+	char text[PROXY_FAST_LACKS_LEN];
 
 	json_object_set_new(
 	    row, "path", json_string(why == NULL ? "kernel" : "sockets"));
+	if (why == NULL)
+		why = proxy_fast_lacks(p, text);
 	if (why != NULL && v->app.proto == SOCK_UDP)
 		json_object_set_new(row, "path_why", json_string(why));
 }

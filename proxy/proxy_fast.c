@@ -231,15 +231,31 @@ proxy_check_fast_path(const struct proxy *p, const struct proxy_settings *s)
 	return 0;
 }
 
+/* Of those where the program is, or of those where it is missing. */
 static const char *
-device_names(const struct proxy *p, char *text, size_t len)
+device_names(const struct proxy *p, bool lost, char *text, size_t len)
 {
 	size_t used = 0;
 
 	text[0] = '\0';
 	for (size_t i = 0; i < fastpath_devices(p->fastpath) && used < len; i++)
-		used += (size_t)snprintf(text + used, len - used, "%s%s",
-		    i > 0 ? ", " : "", fastpath_device(p->fastpath, i));
+		if (p->fast_lost[i] == lost)
+			used += (size_t)snprintf(text + used, len - used,
+			    "%s%s", used > 0 ? ", " : "",
+			    fastpath_device(p->fastpath, i));
+	return text;
+}
+
+const char *
+proxy_fast_lacks(const struct proxy *p, char text[static PROXY_FAST_LACKS_LEN])
+{
+	char names[PROXY_FAST_LACKS_LEN / 2];
+
+	device_names(p, true, names, sizeof names);
+	if (names[0] == '\0')
+		return NULL;
+	snprintf(text, PROXY_FAST_LACKS_LEN,
+	    "without %s: gone, or the program taken off", names);
 	return text;
 }
 
@@ -258,7 +274,8 @@ proxy_tell_fast_path(const struct proxy *p)
 			log_info("%s: flows on sockets: %s", a->name, why);
 		else
 			log_info("%s: established flows by the kernel (%s)",
-			    a->name, device_names(p, names, sizeof names));
+			    a->name,
+			    device_names(p, false, names, sizeof names));
 	}
 }
 

@@ -133,6 +133,10 @@ int proxy_start_fast_path(struct proxy *p); /* of its loop; 0 or -1 */
 void proxy_close_fast_path(struct proxy *p);
 /* Why flows of this application are on sockets; NULL: they need not be. */
 const char *proxy_fast_why(const struct proxy *p, const struct app *a);
+/* Of the path that is there: which interfaces it has lost; NULL: none. */
+#define PROXY_FAST_LACKS_LEN 400
+const char *
+proxy_fast_lacks(const struct proxy *p, char text[static PROXY_FAST_LACKS_LEN]);
 /* -1 after a log_error line: one requires what it cannot have. */
 int
 proxy_check_fast_path(const struct proxy *p, const struct proxy_settings *s);

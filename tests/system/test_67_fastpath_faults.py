@@ -328,31 +328,71 @@ def test_nat_on_this_host_keeps_flows_on_sockets(tmp_path, street):
                         "table", "ip", "nat"], check=True)
 
 
+class Tide:
+    """Numbered datagrams, one after another whatever becomes of them."""
+
+    def __init__(self, client):
+        self.client, self.back = client, collections.Counter()
+        self.sent, self.ending = 0, False
+        self.thread = threading.Thread(target=self.run, daemon=True)
+        self.thread.start()
+
+    def run(self):
+        while not self.ending:
+            with contextlib.suppress(OSError):  # no route, nobody there
+                self.client.send(b"%08d" % self.sent)
+                self.sent += 1
+            self.take(0.002)
+
+    def take(self, timeout_s):
+        with contextlib.suppress(OSError):
+            data = self.client.receive(timeout_s)
+            while data:
+                self.back[int(data)] += 1
+                data = self.client.receive(0)
+
+    def all_back(self):
+        """Every one that has been sent so far; how many these are."""
+        first, upto = max(self.back, default=0), self.sent
+        harness.until(lambda: all(n in self.back
+                                  for n in range(first, upto)),
+                      "what was sent comes back")
+        return upto
+
+    def end(self, since):
+        self.ending = True
+        self.thread.join()
+        harness.until(lambda: self.take(0.1) or self.back.keys() >= {
+            *range(since, self.sent)}, "all since then come back")
+
+
+@pytest.mark.parametrize("device", ["in", "out"])
 @pytest.mark.parametrize("hook", ["auto", "clsact"])
-def test_an_interface_goes_and_comes_back(tmp_path, street, hook):
-    """Twice, and not the same one as before: its number is another."""
+def test_an_interface_goes_and_comes_back(tmp_path, street, hook, device):
+    """Twice, under load, and not the same one as before: its number is
+    another. Nothing is lost but while there is no link."""
+    far = street.client if device == "in" else street.origin
     with street.daemon(tmp_path, [street.application(4)],
-                       fast_path_hook=hook) as p, \
-            street.echo(4), street.ask(4) as c:
-        establish(c)
-        harness.until(lambda: c.ask(b"x") and by_kernel(p, "udp4") > 0,
-                      "it is carried")
+                       fast_path_hook=hook) as p:
         for _ in range(2):
-            mark = p.mark()
-            ip(street, "link", "delete", "in")
-            p.expect_log("fast path: in is gone", mark)
-            street.wire("in", street.client)
-            street.routes()
-            harness.until(lambda: answers(c), "it serves again")
-            p.expect_log("fast path: in is back", mark)
-            rises_by_asking(p, c)
+            with street.echo(4), street.ask(4) as c:
+                tide = Tide(c)
+                rises(p, "datagrams_by_kernel")
+                mark, upto = p.mark(), tide.all_back()
+                ip(street, "link", "delete", device)
+                p.expect_log(f"fast path: {device} is gone", mark)
+                row, = p.rows("applications")
+                assert row["path"] == "kernel"
+                assert row["path_why"].startswith(f"without {device}")
+                street.wire(device, far)
+                street.routes()
+                p.expect_log(f"fast path: {device} is back", mark)
+                rises(p, "datagrams_by_kernel")
+                since = tide.all_back()
+                rises(p, "datagrams_by_kernel")
+                tide.end(since)
+            assert set(tide.back.values()) == {1}
+            assert tide.back.keys() >= {*range(upto)}
+            row, = p.rows("applications")
+            assert "path_why" not in row
     assert filters(street) == 0
-
-
-def answers(c):
-    try:
-        c.send(b"?")
-        return c.receive(0.2)
-    except OSError:
-        return None  # no route yet
-

@@ -205,10 +205,12 @@ def test_a_slow_reader_holds_up_the_sender(proxy, origin, splice_after):
 
 
 def test_an_idle_session_costs_less_than_two_kib(proxy, origin):
-    p = proxy(origin(idle), daemon={"workers": 1})
+    n = 400
+    # whom a slow origin's queue has no room for is a minute late
+    p = proxy(origin(idle, backlog=n), daemon={"workers": 1})
     held = [connect(p.port) for _ in range(20)]
     p.expect_events(20, Event="connect")
-    before, n = p.rss_kb(), 400
+    before = p.rss_kb()
     held += [connect(p.port) for _ in range(n)]
     p.expect_events(20 + n, Event="connect")
     cost = (p.rss_kb() - before) * 1024 / n

@@ -83,21 +83,34 @@ takes(const struct udp_listener *l, const struct addr *edge)
 	return l->wanted && !l->draining && edge_post_serves(&l->post, edge);
 }
 
-struct udp_listener *
-udp_exit_home(
-    const struct udp_worker *w, struct udp_listener *l, const struct addr *edge)
+static bool
+is_of_ranges(const struct udp_listener *l)
 {
-	if (takes(l, edge))
-		return l;
+	return l->exits != NULL || l->post.elsewhere;
+}
+
+static struct udp_listener *
+find_home(const struct udp_worker *w, const struct addr *edge, bool of_ranges)
+{
 	for (size_t i = 0; i < w->listeners_cap; i++) {
 		struct udp_listener *other = w->listeners[i];
 
-		if (other != NULL && takes(other, edge))
+		if (other != NULL && (!of_ranges || is_of_ranges(other)) &&
+		    takes(other, edge))
 			return other;
 	}
 	return NULL;
 }
 
+struct udp_listener *
+udp_exit_home(
+    const struct udp_worker *w, struct udp_listener *l, const struct addr *edge)
+{
+	return takes(l, edge) ? l : find_home(w, edge, false);
+}
+
+/* Not to a port of its own: of its sockets the kernel chooses one for a client,
+ * which may be another worker's. */
 void
 udp_exit_move(struct udp_worker *w, struct flow *f)
 {
@@ -105,7 +118,7 @@ udp_exit_move(struct udp_worker *w, struct flow *f)
 
 	if (l->exits == NULL || takes(l, &f->edge))
 		return;
-	home = udp_exit_home(w, l, &f->edge);
+	home = find_home(w, &f->edge, true);
 	if (home == NULL || home == l || udp_exit_begin(w, home, &f->edge) != 0)
 		return;
 	udp_exit_end(w, l, &f->edge);

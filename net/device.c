@@ -18,13 +18,13 @@ ethernet_of(const struct ifaddrs *i)
 	return l.sll_hatype == ARPHRD_ETHER ? (unsigned int)l.sll_ifindex : 0;
 }
 
-static bool
-is_named_ethernet(const struct ifaddrs *list, const char *name)
+static unsigned int
+ethernet_named(const struct ifaddrs *list, const char *name)
 {
 	for (const struct ifaddrs *i = list; i != NULL; i = i->ifa_next)
 		if (strcmp(i->ifa_name, name) == 0 && ethernet_of(i) != 0)
-			return true;
-	return false;
+			return ethernet_of(i);
+	return 0;
 }
 
 static bool
@@ -50,8 +50,8 @@ device_of(const struct addr *a)
 		return 0;
 	for (struct ifaddrs *i = list; i != NULL && device == 0;
 	     i = i->ifa_next)
-		if (has_address(i, a) && is_named_ethernet(list, i->ifa_name))
-			device = if_nametoindex(i->ifa_name);
+		if (has_address(i, a))
+			device = ethernet_named(list, i->ifa_name);
 	freeifaddrs(list);
 	return device;
 }
@@ -78,10 +78,9 @@ device_list(unsigned int *devices, size_t most)
 
 		if (i->ifa_addr == NULL || (i->ifa_flags & IFF_UP) == 0 ||
 		    (i->ifa_addr->sa_family != AF_INET &&
-			i->ifa_addr->sa_family != AF_INET6) ||
-		    !is_named_ethernet(list, i->ifa_name))
+			i->ifa_addr->sa_family != AF_INET6))
 			continue;
-		device = if_nametoindex(i->ifa_name);
+		device = ethernet_named(list, i->ifa_name);
 		if (device != 0 && !is_listed(devices, n, device))
 			devices[n++] = device;
 	}
@@ -93,14 +92,11 @@ unsigned int
 device_named(const char *name)
 {
 	struct ifaddrs *list;
-	unsigned int device = 0;
+	unsigned int device;
 
 	if (getifaddrs(&list) != 0)
 		return 0;
-	for (struct ifaddrs *i = list; i != NULL && device == 0;
-	     i = i->ifa_next)
-		if (strcmp(i->ifa_name, name) == 0)
-			device = ethernet_of(i);
+	device = ethernet_named(list, name);
 	freeifaddrs(list);
 	return device;
 }

@@ -381,7 +381,7 @@ link_again(struct fastpath *f, struct fastpath_place *at, unsigned int device)
 	}
 	detach(at);
 	memcpy(at->hold, now.hold, sizeof at->hold);
-	at->shared = true; /* it takes a right to know */
+	__atomic_store_n(&at->shared, true, __ATOMIC_RELAXED);
 	__atomic_store_n(&at->device, device, __ATOMIC_RELEASE);
 	return true;
 }
@@ -424,23 +424,29 @@ fastpath_close(struct fastpath *f)
 
 #endif
 
-bool
-fastpath_serves(const struct fastpath *f, unsigned int device)
+/* Read by workers, while it may come back with another number. */
+static const struct fastpath_place *
+place_of(const struct fastpath *f, unsigned int device)
 {
 	for (size_t i = 0; i < f->used; i++)
 		if (__atomic_load_n(&f->places[i].device, __ATOMIC_ACQUIRE) ==
 		    device)
-			return true;
-	return false;
+			return &f->places[i];
+	return NULL;
+}
+
+bool
+fastpath_serves(const struct fastpath *f, unsigned int device)
+{
+	return place_of(f, device) != NULL;
 }
 
 bool
 fastpath_is_shared(const struct fastpath *f, unsigned int device)
 {
-	for (size_t i = 0; i < f->used; i++)
-		if (f->places[i].device == device)
-			return f->places[i].shared;
-	return true;
+	const struct fastpath_place *at = place_of(f, device);
+
+	return at == NULL || __atomic_load_n(&at->shared, __ATOMIC_RELAXED);
 }
 
 size_t

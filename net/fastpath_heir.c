@@ -148,7 +148,7 @@ fastpath_filter_again(
 	    find_filter(at, FASTPATH_OUT))
 		return true;
 	(void)!write(f->alive, &w, sizeof w);
-	at->shared = true; /* nobody has looked */
+	__atomic_store_n(&at->shared, true, __ATOMIC_RELAXED); /* who knows */
 	__atomic_store_n(&at->device, device, __ATOMIC_RELEASE);
 	return false;
 }

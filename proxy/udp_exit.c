@@ -83,8 +83,8 @@ takes(const struct udp_listener *l, const struct addr *edge)
 	return l->wanted && !l->draining && edge_post_serves(&l->post, edge);
 }
 
-static bool
-is_of_ranges(const struct udp_listener *l)
+bool
+udp_exit_is_of_ranges(const struct udp_listener *l)
 {
 	return l->exits != NULL || l->post.elsewhere;
 }
@@ -95,7 +95,8 @@ find_home(const struct udp_worker *w, const struct addr *edge, bool of_ranges)
 	for (size_t i = 0; i < w->listeners_cap; i++) {
 		struct udp_listener *other = w->listeners[i];
 
-		if (other != NULL && (!of_ranges || is_of_ranges(other)) &&
+		if (other != NULL &&
+		    (!of_ranges || udp_exit_is_of_ranges(other)) &&
 		    takes(other, edge))
 			return other;
 	}

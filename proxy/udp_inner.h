@@ -169,6 +169,8 @@ int udp_exit_begin(
     struct udp_worker *w, struct udp_listener *l, const struct addr *edge);
 void udp_exit_end(
     struct udp_worker *w, struct udp_listener *l, const struct addr *edge);
+/* Its socket has the datagrams of ports that it is not bound to, or had. */
+bool udp_exit_is_of_ranges(const struct udp_listener *l);
 /* The listener that takes new flows of this edge: `l`, or where a reload has
  * moved the port to. NULL: none. */
 struct udp_listener *udp_exit_home(const struct udp_worker *w,

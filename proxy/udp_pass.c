@@ -181,7 +181,7 @@ edge_of(const struct udp_listener *l, const struct dgram *g, struct addr *edge)
 		*edge = g->local;
 	if (addr_port(edge) == 0)
 		addr_set_port(edge, addr_port(&l->edge));
-	return told || (l->exits == NULL && !l->post.elsewhere);
+	return told || !udp_exit_is_of_ranges(l);
 }
 
 /* Who takes a new flow of it; NULL: nobody. A reload may have moved a port, from
@@ -191,7 +191,7 @@ static struct udp_listener *
 home_of(
     const struct udp_worker *w, struct udp_listener *l, const struct addr *edge)
 {
-	if (l->draining || l->exits != NULL || l->post.elsewhere)
+	if (l->draining || udp_exit_is_of_ranges(l))
 		return udp_exit_home(w, l, edge);
 	return l;
 }

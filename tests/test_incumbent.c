@@ -57,6 +57,15 @@ start_incumbent(int other)
 }
 
 static void
+stop_incumbent(pid_t pid, int own, int other)
+{
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+	close(own);
+	close(other);
+}
+
+static void
 check(enum sock_proto proto, size_t i)
 {
 	uint16_t port = 0;
@@ -78,10 +87,7 @@ check(enum sock_proto proto, size_t i)
 	assert_int_equal(
 	    incumbent_makes_way(in, proto, &wanted, &none), cases[i].makes_way);
 	incumbent_free(in);
-	kill(pid, SIGKILL);
-	waitpid(pid, NULL, 0);
-	close(own);
-	close(other);
+	stop_incumbent(pid, own, other);
 }
 
 static void
@@ -114,10 +120,7 @@ it_is_never_to_blame(void **state)
 		incumbent_explain(line, sizeof line, SOCK_TCP, &wanted, &o);
 		assert_non_null(strstr(line, " on 127.0.0.2:"));
 		incumbent_free(in);
-		kill(pid, SIGKILL);
-		waitpid(pid, NULL, 0);
-		close(own);
-		close(other);
+		stop_incumbent(pid, own, other);
 	}
 }
 

@@ -122,23 +122,30 @@ def as_root(request):
         did_not_run(request, "needs root")
 
 
+def started(make):
+    """A fixture: what make(name of its files, …) makes is started, and stopped
+    at the end."""
+    running = []
+
+    def one(*args, **more):
+        running.append(make(f"l4proxyd-{len(running)}", *args, **more))
+        return running[-1].start()
+    yield one
+    for made in running:
+        made.stop()
+
+
 @pytest.fixture
 def proxy(tmp_path):
     """proxy(origin…, key=value…) -> a running daemon with one application;
     all are stopped cleanly."""
-    running = []
-
-    def make(*origins, daemon=None, **rules):
+    def make(file, /, *origins, daemon=None, **rules):
         port = rules.pop("port", None) or harness.free_port()
         app = application(port, *origins, **rules)
-        made = L4proxyd(tmp_path, [app], name=f"l4proxyd-{len(running)}",
-                        **(daemon or {}))
+        made = L4proxyd(tmp_path, [app], name=file, **(daemon or {}))
         made.port, made.app = port, app
-        running.append(made)
-        return made.start()
-    yield make
-    for made in running:
-        made.stop()
+        return made
+    yield from started(make)
 
 
 @pytest.fixture
@@ -165,16 +172,9 @@ def tcp():
 def controlled(tmp_path):
     """controlled(application…, key=value…) -> a running daemon with a control
     socket; all are stopped cleanly."""
-    running = []
-
-    def make(*applications, **more):
-        made = Controlled(tmp_path, list(applications),
-                          name=f"l4proxyd-{len(running)}", **more)
-        running.append(made)
-        return made.start()
-    yield make
-    for made in running:
-        made.stop()
+    def make(name, *applications, **more):
+        return Controlled(tmp_path, list(applications), name=name, **more)
+    yield from started(make)
 
 
 @pytest.fixture
